@@ -1,0 +1,201 @@
+// Package api holds the types that cross the control socket: what `muster
+// status --json` prints and what the HTTP API reads and writes. They only grow.
+package api
+
+import (
+	"time"
+
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
+)
+
+// Version of the wire format; it is part of every path ("/v1/…").
+const Version = 1
+
+// VersionHeader carries the release of muster, in requests and answers.
+const VersionHeader = "Muster-Version"
+
+// Status is the state of an agent and its apps.
+type Status struct {
+	Project   string    `json:"project"`
+	File      string    `json:"file,omitempty"`
+	Node      string    `json:"node"`
+	AgentPID  int       `json:"agent_pid"`
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"started_at"`
+	Apps      []App     `json:"apps"`
+}
+
+// App is one app and its workers.
+type App struct {
+	Name string    `json:"name"`
+	Type spec.Kind `json:"type"`
+	// Status is the human state; Why says what is behind one that is not Healthy.
+	Status event.Health `json:"status"`
+	Why    string       `json:"why,omitempty"`
+	// Wanted is the size of the pool; Ready how many are ready.
+	Wanted     int      `json:"wanted"`
+	Ready      int      `json:"ready"`
+	Release    string   `json:"release,omitempty"`
+	Generation int      `json:"generation"`
+	Dir        string   `json:"dir,omitempty"`
+	Listen     []string `json:"listen,omitempty"`
+	Tags       []string `json:"tags,omitempty"`
+	// Reload is set while one runs.
+	Reload  *event.Reload `json:"reload,omitempty"`
+	Workers []Worker      `json:"workers"`
+	// Warnings are those of the last hour, latest last, at most 5.
+	Warnings []fault.Fault `json:"warnings,omitempty"`
+}
+
+// Worker is one worker. During a reload a slot may be listed twice: the one
+// that drains and the one that takes its place.
+type Worker struct {
+	App        string      `json:"app"`
+	Slot       int         `json:"slot"`
+	PID        int         `json:"pid,omitempty"`
+	State      event.State `json:"state"`
+	Why        string      `json:"why,omitempty"`
+	Generation int         `json:"generation"`
+	Release    string      `json:"release"`
+	// Restarts that nobody asked for, over the life of the slot; LastRestart is
+	// the latest.
+	Restarts    int        `json:"restarts"`
+	LastRestart *time.Time `json:"last_restart,omitempty"`
+	// StartedAt and ReadyAt of the present process.
+	StartedAt *time.Time `json:"started_at,omitempty"`
+	ReadyAt   *time.Time `json:"ready_at,omitempty"`
+	// Next is when a worker in backoff is started again.
+	Next *time.Time `json:"next,omitempty"`
+	// LastExit of this slot.
+	LastExit *Exit `json:"last_exit,omitempty"`
+	// LastLine it printed.
+	LastLine string `json:"last_line,omitempty"`
+	// Health: "ok", "failing", "starting", "" without a check; HealthText is
+	// the last failure.
+	Health     string `json:"health,omitempty"`
+	HealthText string `json:"health_text,omitempty"`
+	// StatusText is what the worker says of itself (sd_notify STATUS=).
+	StatusText string         `json:"status_text,omitempty"`
+	Ports      map[string]int `json:"ports,omitempty"`
+	// CPU in percent of one core since the last look; Memory of the whole
+	// group in bytes; Processes in the group.
+	CPU       float64 `json:"cpu"`
+	Memory    int64   `json:"memory"`
+	Processes int     `json:"processes,omitempty"`
+}
+
+// Exit says how a worker ended.
+type Exit struct {
+	PID     int           `json:"pid"`
+	Code    int           `json:"code"` // -1 when a signal ended it
+	Signal  string        `json:"signal,omitempty"`
+	Time    time.Time     `json:"time"`
+	Uptime  time.Duration `json:"uptime"` // nanoseconds
+	Planned bool          `json:"planned"`
+	// Lines are the last lines it printed, oldest first, at most 20.
+	Lines []string `json:"lines,omitempty"`
+}
+
+// Order is the body of every action on workers.
+type Order struct {
+	// Selector: "web", "web#2", "tag:edge", "all", or a glob.
+	Selector string `json:"selector"`
+	// Now: a reload replaces one that runs, a stop skips the graceful part.
+	Now bool `json:"now,omitempty"`
+	// Workers of scale: an absolute number, or with Relative a difference.
+	Workers  int  `json:"workers,omitempty"`
+	Relative bool `json:"relative,omitempty"`
+	// Signal to send, e.g. "SIGUSR1"; Group sends it to the whole group.
+	Signal string `json:"signal,omitempty"`
+	Group  bool   `json:"group,omitempty"`
+}
+
+// Outcome is the answer to an order: one result for each app it touched.
+type Outcome struct {
+	Results []Result `json:"results"`
+}
+
+// Result of an order for one app.
+type Result struct {
+	App string `json:"app"`
+	// Text says what was done ("4 workers reloaded, release r3").
+	Text  string       `json:"text,omitempty"`
+	Fault *fault.Fault `json:"fault,omitempty"`
+}
+
+// Fault is the outcome as one error: nil, the only fault there is, or Partly.
+func (o Outcome) Fault() *fault.Fault {
+	var failed []Result
+	for _, r := range o.Results {
+		if r.Fault != nil {
+			failed = append(failed, r)
+		}
+	}
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(failed) == len(o.Results) && len(failed) == 1:
+		return failed[0].Fault
+	case len(failed) == len(o.Results):
+		return fault.New(failed[0].Fault.Code, "all %d apps failed", len(failed))
+	}
+	return fault.New(fault.Partly, "%d of %d apps failed", len(failed), len(o.Results))
+}
+
+// Change is one difference between two specs.
+type Change struct {
+	App string `json:"app"`
+	// Action that it leads to: "add", "remove", "reload", "scale", "update"
+	// (nothing restarts).
+	Action string `json:"action"`
+	// Field is the path in muster.yaml ("env.FOO"); Old and New are its values
+	// with secrets masked.
+	Field string `json:"field,omitempty"`
+	Old   string `json:"old,omitempty"`
+	New   string `json:"new,omitempty"`
+}
+
+// ApplyRequest hands a new spec to the agent.
+type ApplyRequest struct {
+	Spec spec.Spec `json:"spec"`
+	// DryRun only returns the changes.
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// ApplyResult says what changed.
+type ApplyResult struct {
+	Changes []Change `json:"changes"`
+	Outcome
+}
+
+// Record is one line of a worker's output.
+type Record struct {
+	Time   time.Time `json:"time"`
+	App    string    `json:"app"`
+	Slot   int       `json:"slot"`
+	PID    int       `json:"pid"`
+	Stream string    `json:"stream"` // stdout or stderr
+	Line   string    `json:"line"`
+	// Cut: the line was longer than log.line_max, this is its beginning.
+	Cut bool `json:"cut,omitempty"`
+	// Lost counts the records dropped before this one (followers only).
+	Lost int `json:"lost,omitempty"`
+}
+
+// Launch is what `muster exec` needs to run a command in an app's surroundings.
+type Launch struct {
+	Env   []string `json:"env"`
+	Dir   string   `json:"dir"`
+	User  string   `json:"user,omitempty"`
+	Group string   `json:"group,omitempty"`
+}
+
+// StopRequest ends the agent itself.
+type StopRequest struct {
+	Reason   string `json:"reason,omitempty"`
+	ExitCode int    `json:"exit_code,omitempty"`
+	// Now kills instead of draining.
+	Now bool `json:"now,omitempty"`
+}

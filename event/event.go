@@ -1,0 +1,269 @@
+// Package event holds the facts that rise from the supervisor, as typed values,
+// and the Hub that spreads them.
+//
+// Ordering: events of one Hub have growing sequence numbers without gaps, and
+// every subscriber sees them in that order. A subscriber that reads too slowly
+// is cut off and told so (Subscription.Err); the publisher never waits.
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/muster-run/muster/fault"
+)
+
+// State of a worker.
+type State string
+
+// The states of a worker.
+const (
+	Starting State = "starting" // started, not yet ready
+	Ready    State = "ready"    // serving
+	Draining State = "draining" // told to stop, finishing its work
+	Stopping State = "stopping" // main process gone or killed, its group being cleared
+	Stopped  State = "stopped"  // nothing left of it, by plan
+	Backoff  State = "backoff"  // gone by accident, waits for its next start
+	Failed   State = "failed"   // given up
+)
+
+// Health of an app in human words, computed in one place (supervisor).
+type Health string
+
+// The human states of an app.
+const (
+	Healthy    Health = "Healthy"
+	Degraded   Health = "Degraded"
+	Reloading  Health = "Reloading"
+	Recovering Health = "Recovering"
+	AppFailed  Health = "Failed"
+	AppStopped Health = "Stopped"
+)
+
+// NoSlot is the Slot of an event that is about a whole app or the agent.
+const NoSlot = -1
+
+// Event is one fact. It holds enough to redraw a screen without asking back.
+type Event struct {
+	// Seq is set by the Hub: 1, 2, 3, …
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+	Node string    `json:"node,omitempty"`
+	// App is "" for events about the agent.
+	App string `json:"app,omitempty"`
+	// Slot is NoSlot when the event is not about one worker.
+	Slot       int `json:"slot"`
+	Generation int `json:"generation,omitempty"`
+	PID        int `json:"pid,omitempty"`
+	// Data is one of the types below; Type is its Kind.
+	Type string `json:"type"`
+	Data Data   `json:"data"`
+}
+
+// Worker is "web#2", or the app's name, or "muster".
+func (e Event) Worker() string {
+	switch {
+	case e.App == "":
+		return "muster"
+	case e.Slot == NoSlot:
+		return e.App
+	}
+	return fmt.Sprintf("%s#%d", e.App, e.Slot)
+}
+
+// Data is the typed content of an event.
+type Data interface {
+	// Kind is the event's type on the wire.
+	Kind() string
+}
+
+// AgentStarted is the first event of an agent.
+type AgentStarted struct {
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
+	Project string `json:"project"`
+}
+
+// AgentStopping says that the agent ends, and with which code.
+type AgentStopping struct {
+	Reason   string `json:"reason"`
+	ExitCode int    `json:"exit_code"`
+}
+
+// Applied says that a configuration was applied; Changes has one line each.
+type Applied struct {
+	Changes []string `json:"changes"`
+}
+
+// AppState is a change of an app's human state.
+type AppState struct {
+	From Health `json:"from"`
+	To   Health `json:"to"`
+	Why  string `json:"why,omitempty"`
+}
+
+// WorkerState is a transition of one worker.
+type WorkerState struct {
+	From State  `json:"from"`
+	To   State  `json:"to"`
+	Why  string `json:"why,omitempty"`
+	// Next is when a worker in backoff is started again.
+	Next *time.Time `json:"next,omitempty"`
+	// Release that the worker runs.
+	Release string `json:"release,omitempty"`
+}
+
+// WorkerExit says how a worker's main process ended.
+type WorkerExit struct {
+	Code   int           `json:"code"`             // -1 when a signal ended it
+	Signal string        `json:"signal,omitempty"` // "SIGKILL"
+	Core   bool          `json:"core,omitempty"`
+	Uptime time.Duration `json:"uptime"` // nanoseconds
+	// Planned: muster had told it to stop.
+	Planned bool `json:"planned"`
+	// Lines are its last lines of output, oldest first, at most 20.
+	Lines []string `json:"lines,omitempty"`
+}
+
+// WorkerHealth is a change of a worker's verdict, or one more failure.
+type WorkerHealth struct {
+	OK       bool   `json:"ok"`
+	Failures int    `json:"failures,omitempty"`
+	Text     string `json:"text,omitempty"`
+}
+
+// WorkerStatus is the free text a worker sent (sd_notify STATUS=).
+type WorkerStatus struct {
+	Text string `json:"text"`
+}
+
+// ReloadPhase is where a reload stands.
+type ReloadPhase string
+
+// The phases of a reload.
+const (
+	ReloadQueued    ReloadPhase = "queued"
+	ReloadBuilding  ReloadPhase = "building"
+	ReloadRunning   ReloadPhase = "running"
+	ReloadReverting ReloadPhase = "reverting"
+	ReloadDone      ReloadPhase = "done"
+	ReloadFailed    ReloadPhase = "failed"
+	ReloadAborted   ReloadPhase = "aborted"
+)
+
+// Reload is the progress of a reload: Done of Total workers replaced.
+type Reload struct {
+	Phase   ReloadPhase  `json:"phase"`
+	Release string       `json:"release"`
+	Done    int          `json:"done"`
+	Total   int          `json:"total"`
+	Fault   *fault.Fault `json:"fault,omitempty"`
+}
+
+// Warning is a fault that stopped nothing.
+type Warning struct {
+	Fault fault.Fault `json:"fault"`
+}
+
+// Order says that someone told the agent to do something.
+type Order struct {
+	Verb   string `json:"verb"`
+	Target string `json:"target,omitempty"`
+	// By is "uid 1000 pid 4711" or "signal SIGHUP" or "terminal".
+	By string `json:"by"`
+}
+
+// Kind implements Data.
+func (AgentStarted) Kind() string { return "agent.started" }
+
+// Kind implements Data.
+func (AgentStopping) Kind() string { return "agent.stopping" }
+
+// Kind implements Data.
+func (Applied) Kind() string { return "applied" }
+
+// Kind implements Data.
+func (AppState) Kind() string { return "app.state" }
+
+// Kind implements Data.
+func (WorkerState) Kind() string { return "worker.state" }
+
+// Kind implements Data.
+func (WorkerExit) Kind() string { return "worker.exit" }
+
+// Kind implements Data.
+func (WorkerHealth) Kind() string { return "worker.health" }
+
+// Kind implements Data.
+func (WorkerStatus) Kind() string { return "worker.status" }
+
+// Kind implements Data.
+func (Reload) Kind() string { return "reload" }
+
+// Kind implements Data.
+func (Warning) Kind() string { return "warning" }
+
+// Kind implements Data.
+func (Order) Kind() string { return "order" }
+
+// Unknown is the Data of an event from a newer agent.
+type Unknown struct {
+	Type string
+	JSON json.RawMessage
+}
+
+// Kind implements Data.
+func (u Unknown) Kind() string { return u.Type }
+
+// MarshalJSON gives back what was received.
+func (u Unknown) MarshalJSON() ([]byte, error) { return u.JSON, nil }
+
+// UnmarshalJSON decodes the event with its typed data.
+func (e *Event) UnmarshalJSON(b []byte) error {
+	type plain Event // without methods
+	wire := struct {
+		*plain
+		Data json.RawMessage `json:"data"`
+	}{plain: (*plain)(e)}
+	if err := json.Unmarshal(b, &wire); err != nil {
+		return err
+	}
+	data, err := decodeData(e.Type, wire.Data)
+	e.Data = data
+	return err
+}
+
+func decodeData(kind string, raw json.RawMessage) (Data, error) {
+	switch kind {
+	case AgentStarted{}.Kind():
+		return decodeAs[AgentStarted](raw)
+	case AgentStopping{}.Kind():
+		return decodeAs[AgentStopping](raw)
+	case Applied{}.Kind():
+		return decodeAs[Applied](raw)
+	case AppState{}.Kind():
+		return decodeAs[AppState](raw)
+	case WorkerState{}.Kind():
+		return decodeAs[WorkerState](raw)
+	case WorkerExit{}.Kind():
+		return decodeAs[WorkerExit](raw)
+	case WorkerHealth{}.Kind():
+		return decodeAs[WorkerHealth](raw)
+	case WorkerStatus{}.Kind():
+		return decodeAs[WorkerStatus](raw)
+	case Reload{}.Kind():
+		return decodeAs[Reload](raw)
+	case Warning{}.Kind():
+		return decodeAs[Warning](raw)
+	case Order{}.Kind():
+		return decodeAs[Order](raw)
+	}
+	return Unknown{Type: kind, JSON: raw}, nil
+}
+
+func decodeAs[T Data](raw json.RawMessage) (Data, error) {
+	var v T
+	err := json.Unmarshal(raw, &v)
+	return v, err
+}

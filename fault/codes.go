@@ -1,0 +1,117 @@
+package fault
+
+// The codes. Each has an entry in the table below.
+const (
+	Usage            Code = "E-USAGE"
+	Config           Code = "E-CONFIG"
+	PortInUse        Code = "E-PORT-IN-USE"
+	Bind             Code = "E-BIND"
+	SocketPath       Code = "E-SOCKET-PATH"
+	CommandNotFound  Code = "E-COMMAND-NOT-FOUND"
+	CommandDenied    Code = "E-COMMAND-DENIED"
+	DirMissing       Code = "E-DIR-MISSING"
+	UserUnknown      Code = "E-USER-UNKNOWN"
+	Permission       Code = "E-PERMISSION"
+	StartFailed      Code = "E-START"
+	ReadyTimeout     Code = "E-READY-TIMEOUT"
+	ExitedEarly      Code = "E-EXITED-EARLY"
+	Unhealthy        Code = "E-HEALTH"
+	CrashLoop        Code = "E-CRASH-LOOP"
+	MemoryLimit      Code = "E-MEMORY"
+	Watchdog         Code = "E-WATCHDOG"
+	ListenPID        Code = "E-LISTEN-PID"
+	BuildFailed      Code = "E-BUILD"
+	Dependency       Code = "E-DEPENDENCY"
+	TaskFailed       Code = "E-TASK"
+	ReloadFailed     Code = "E-RELOAD-FAILED"
+	ReloadAborted    Code = "E-RELOAD-ABORTED"
+	NoHistory        Code = "E-NO-HISTORY"
+	StopKilled       Code = "E-STOP-KILLED"
+	NoApp            Code = "E-NO-APP"
+	NotRunning       Code = "E-NOT-RUNNING"
+	AgentRunning     Code = "E-AGENT-RUNNING"
+	AgentUnreachable Code = "E-AGENT-UNREACHABLE"
+	Denied           Code = "E-DENIED"
+	Partly           Code = "E-PARTLY"
+	Timeout          Code = "E-TIMEOUT"
+	Interrupted      Code = "E-INTERRUPTED"
+	LogWrite         Code = "E-LOG-WRITE"
+	StateDir         Code = "E-STATE-DIR"
+	Cgroup           Code = "E-CGROUP"
+	Internal         Code = "E-INTERNAL"
+)
+
+// Explanation is what `muster explain` prints.
+type Explanation struct {
+	Code Code
+	// Exit is the exit code of a command that ends with this fault.
+	Exit int
+	// Summary is one line; Text says how it comes about; Fix what to do.
+	Summary, Text, Fix string
+}
+
+// Explain finds a code's entry; an unknown code gets Internal's with its own name.
+func Explain(code Code) Explanation {
+	for _, e := range Table() {
+		if e.Code == code {
+			return e
+		}
+	}
+	e := Explain(Internal)
+	e.Code = code
+	return e
+}
+
+// Table lists every code, in the order of the constants.
+func Table() []Explanation {
+	return []Explanation{
+		{Usage, 2, "the command line is not understood", "A flag or argument is unknown, missing or out of range. Nothing was done.", "see `muster help COMMAND`"},
+		{Config, 2, "the configuration is not valid", "muster.yaml (or a flag of `run`) breaks a rule. All problems are listed at once with line and column, and nothing that runs was changed.", "correct the places listed; `muster validate` checks them again"},
+		{PortInUse, 1, "an address is already in use", "Another process holds the address that an app wants to listen on. muster names its pid where it may see it, else the uid and the socket's inode.", "stop that process, or choose another address under listen:"},
+		{Bind, 1, "a listener cannot be bound", "The system refused the address: it is not on this host, needs a privilege (ports below 1024), or its directory is missing.", "correct the address under listen:, or run muster with the privilege"},
+		{SocketPath, 2, "a socket path is too long", "The kernel allows at most 104 bytes here, counting the terminating zero, so that it also holds on other systems.", "choose a shorter path, or set MUSTER_RUNTIME_DIR to a shorter directory"},
+		{CommandNotFound, 1, "a program does not exist", "The first word of command: was found neither as a path nor in the worker's PATH.", "install the program, or correct command:, dir: or PATH under env:"},
+		{CommandDenied, 1, "a program may not be executed", "The file exists but is not executable for the worker's user, or its interpreter is missing.", "chmod +x the file, correct its #! line, or change user:"},
+		{DirMissing, 1, "a working directory does not exist", "dir: (or what its symlink points to) has vanished or is no directory.", "create the directory, or correct dir:"},
+		{UserUnknown, 2, "a user or group does not exist", "user:, group: or owner: names nobody on this host.", "create the user, or correct the name"},
+		{Permission, 1, "a permission is missing", "The system refused an operation that needs another user or a capability, such as changing the user of a worker.", "run muster as root, or remove the setting that needs it"},
+		{StartFailed, 1, "a process could not be started", "fork or the steps before exec failed (limits, identity, cgroup).", "look at the cause in the text; it is the system's own"},
+		{ReadyTimeout, 1, "a worker was not ready in time", "The process ran, but what ready: waits for did not come within its timeout. It was stopped again.", "look at its last lines; raise ready.timeout, or correct ready:"},
+		{ExitedEarly, 1, "a worker ended before it was ready", "The process ended during its start.", "look at its last lines; run `muster exec APP -- COMMAND` to try it by hand"},
+		{Unhealthy, 1, "a worker failed its health check", "The check failed more times in a row than health.failures allows; the worker is replaced.", "look at the worker's log at that time; try the check by hand"},
+		{CrashLoop, 1, "a worker keeps failing and was given up", "restart.limit starts failed within restart.window. It is not started again until someone asks for it.", "look at its last lines, correct the cause, then `muster start APP` or `muster reload APP`"},
+		{MemoryLimit, 1, "a worker grew above its memory limit", "The memory of its whole group was above limits.memory; it is replaced by a new one.", "raise limits.memory, or look for the leak"},
+		{Watchdog, 1, "a worker missed its watchdog", "It asked to be watched (WATCHDOG=1) and then was silent for longer than the interval.", "look at what blocked it; raise the interval"},
+		{ListenPID, 1, "a worker does not use the sockets it was given", "It listens on a port of its own, or nobody accepts on an inherited listener. Usually a wrapper (npm, poetry run, uv run, sh) stands between muster and the server, so that LISTEN_PID names the wrapper.", "start the server itself: write the real command, `exec` it in the wrapper, or use {{fd:NAME}} or {{port:NAME}}"},
+		{BuildFailed, 1, "the build command failed", "build: ended with a code other than 0; no worker was touched.", "look at its output, correct it, reload again"},
+		{Dependency, 1, "an app waits for one that will not come", "What depends_on names has failed or was stopped.", "start or repair the dependency; the app follows by itself"},
+		{TaskFailed, 1, "a task failed", "An app of type task ended with a code other than 0.", "look at its last lines; `muster start APP` runs it again"},
+		{ReloadFailed, 1, "the reload was given up and undone", "A new worker failed, so every new worker was stopped; the old release serves on.", "look at the failing worker's last lines, correct the release, reload again"},
+		{ReloadAborted, 1, "the reload was ended by another order", "A stop, or a reload with --now, came while it ran.", "look at `muster status`, then reload again if it is still wanted"},
+		{NoHistory, 1, "there is no earlier release", "rollback goes to the release that ran before; this app has had only one.", "`muster reload APP` with the release you want"},
+		{StopKilled, 0, "a worker had to be killed", "It, or a process it left behind, did not end within stop.timeout.", "raise stop.timeout, or correct stop.signal (unicorn, nginx and php-fpm want SIGQUIT)"},
+		{NoApp, 4, "there is no such app or worker", "The selector matches nothing.", "`muster status` lists the names"},
+		{NotRunning, 3, "it is not running", "The app or worker is stopped, so the order has nothing to act on.", "`muster start APP`"},
+		{AgentRunning, 1, "an agent runs already for this project", "One agent per state directory.", "`muster status` shows it; `muster down` ends it"},
+		{AgentUnreachable, 5, "no agent answers", "The control socket is missing or nobody listens on it.", "`muster up -d` starts one"},
+		{Denied, 6, "not allowed", "The control socket belongs to another user, or the operation needs more rights.", "use the owner's account (sudo), or open the API to a group with control: {group: NAME}"},
+		{Partly, 7, "done only in part", "Some of the selected apps or workers failed.", "the list above says which and why"},
+		{Timeout, 124, "it took longer than --timeout", "The order itself goes on.", "`muster status` and `muster events` show how it ends"},
+		{Interrupted, 130, "interrupted", "Ctrl-C, or a signal, ended the command. An order already given goes on.", "`muster status` shows how it ends"},
+		{LogWrite, 1, "output cannot be written", "The log file's disk is full, or the file cannot be opened. Workers run on; lines stay in memory until it works again, and what had to be dropped is counted.", "free space or correct log.file"},
+		{StateDir, 1, "the state directory cannot be used", "It cannot be created or written, or belongs to another user.", "correct its owner and mode, or set MUSTER_STATE_DIR"},
+		{Cgroup, 1, "cgroups are not available for what was asked", "limits.cpu needs a writable cgroup v2 with the cpu controller.", "remove limits.cpu, or delegate a cgroup with that controller"},
+		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},
+	}
+}
+
+// ExitCode is the exit code for an error: 0 for nil, its code's for a fault, else 1.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if code := CodeOf(err); code != "" {
+		return Explain(code).Exit
+	}
+	return 1
+}

@@ -1,0 +1,3 @@
+module github.com/muster-run/muster
+
+go 1.26.0
