@@ -144,19 +144,6 @@ func (o Outcome) Fault() *fault.Fault {
 	return fault.New(fault.Partly, "%d of %d apps failed", len(failed), len(o.Results))
 }
 
-// Change is one difference between two specs.
-type Change struct {
-	App string `json:"app"`
-	// Action that it leads to: "add", "remove", "reload", "scale", "update"
-	// (nothing restarts).
-	Action string `json:"action"`
-	// Field is the path in muster.yaml ("env.FOO"); Old and New are its values
-	// with secrets masked.
-	Field string `json:"field,omitempty"`
-	Old   string `json:"old,omitempty"`
-	New   string `json:"new,omitempty"`
-}
-
 // ApplyRequest hands a new spec to the agent.
 type ApplyRequest struct {
 	Spec spec.Spec `json:"spec"`
@@ -166,7 +153,7 @@ type ApplyRequest struct {
 
 // ApplyResult says what changed.
 type ApplyResult struct {
-	Changes []Change `json:"changes"`
+	Changes []spec.Change `json:"changes"`
 	Outcome
 }
 
