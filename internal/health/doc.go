@@ -1,0 +1,2 @@
+// Package health repeats a check of one worker and turns results into verdicts.
+package health

@@ -1,0 +1,33 @@
+// Package listener binds, names, keeps and inherits listening sockets, and looks
+// into the kernel to see who waits for connections on them.
+//
+// # Model
+//
+// Bind makes a socket from a spec.Listener and returns its file, blocking and
+// close-on-exec, as systemd hands sockets over. From there on it is only a file:
+// the Store keeps it, workers inherit duplicates of it, and its inode number
+// (Inode) is its name in every table of the kernel.
+//
+// # Looking
+//
+// Accepting says whether processes really wait for connections on the sockets
+// they inherited, Foreign which listening sockets they opened themselves, and
+// Pending how many connections nobody has accepted yet. All three only read
+// /proc (and, for poll and select, the argument of the system call of a thread
+// that is blocked in it); the processes notice nothing.
+//
+// # Invariants
+//
+//   - A unix socket's file is never more open than its listener says, not even
+//     between bind and chmod, and a file that is no socket is never removed.
+//   - A live socket of another process is never replaced.
+//   - Unlink removes only the file of the very socket that was given up.
+//   - A file made here is never registered with the runtime's poller, so no
+//     connection wakes muster and Fd never changes the mode that workers set.
+//
+// # Failures
+//
+// Errors of Bind are faults: PortInUse (with the owner), Bind, SocketPath,
+// UserUnknown, Permission. What the system does not let us see is Unknown, never
+// a guess.
+package listener
