@@ -24,7 +24,7 @@ func DefaultApp(name string) App {
 			MinUptime: Duration(time.Second), ResetAfter: Duration(30 * time.Second),
 			Limit: 10, Window: Duration(60 * time.Second),
 		},
-		Stop:   Stop{Signal: "SIGTERM", Timeout: Duration(30 * time.Second)},
+		Stop:   Stop{Timeout: Duration(30 * time.Second)},
 		Reload: Reload{Batch: 1, Surge: SurgeAuto},
 		Log:    DefaultLog(),
 	}

@@ -222,7 +222,8 @@ type Restart struct {
 // Stop rules how a worker is ended.
 type Stop struct {
 	// Signal sent to the main process, e.g. SIGTERM; then, once that has left,
-	// to the rest of its group.
+	// to the rest of its group. "": what the program is known to want (launch
+	// knows), else SIGTERM.
 	Signal string `json:"signal"`
 	// Timeout until everything left is killed. Default 30s.
 	Timeout Duration `json:"timeout"`
