@@ -64,6 +64,9 @@ type Identity struct {
 type Proc struct {
 	ID  string
 	PID int // of the main process
+	// Leader is the session and process group that Start made: PID, until
+	// SetMain. 0 is read as PID.
+	Leader int
 	// StartTime is field 22 of /proc/PID/stat (clock ticks since boot).
 	StartTime uint64
 	// PidFD refers to the main process for as long as the Starter keeps it.
@@ -73,6 +76,8 @@ type Proc struct {
 	Meta   []byte
 	// Exit is set once the main process has ended.
 	Exit *Exit
+
+	ops Ops // nil: the operating system's (group.go)
 }
 
 // Exit says how a main process ended.
