@@ -78,10 +78,13 @@ type App struct {
 	// Stdin is "" (/dev/null) or "inherit" (one worker only).
 	Stdin string `json:"stdin,omitempty"`
 
-	Listen    []Listener   `json:"listen,omitempty"`
-	Ports     []Port       `json:"ports,omitempty"`
-	Ready     Ready        `json:"ready"`
-	Health    *Health      `json:"health,omitempty"`
+	Listen []Listener `json:"listen,omitempty"`
+	Ports  []Port     `json:"ports,omitempty"`
+	Ready  Ready      `json:"ready"`
+	Health *Health    `json:"health,omitempty"`
+	// Watchdog is the interval within which a worker must send WATCHDOG=1 by
+	// sd_notify (WATCHDOG_USEC in its environment); 0: none.
+	Watchdog  Duration     `json:"watchdog,omitempty"`
 	Restart   Restart      `json:"restart"`
 	Stop      Stop         `json:"stop"`
 	Reload    Reload       `json:"reload"`
