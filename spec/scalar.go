@@ -35,14 +35,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
 		if err != nil || n < 0 || n > 36500 {
-			return fmt.Errorf("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
+			return invalid("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
 		}
 		*d = Duration(n * float64(24*time.Hour))
 		return nil
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil || v < 0 {
-		return fmt.Errorf("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
+		return invalid("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
 	}
 	*d = Duration(v)
 	return nil
@@ -91,7 +91,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseFloat(s, 64)
 	v := n * float64(factor)
 	if err != nil || v < 0 || v >= 1<<62 || v != float64(int64(v)) {
-		return fmt.Errorf("%q is no size: write it like 512MiB, 50MB or 1.5GiB", text)
+		return invalid("%q is no size: write it like 512MiB, 50MB or 1.5GiB", text)
 	}
 	*b = Bytes(v)
 	return nil
@@ -110,7 +110,7 @@ func (m FileMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil
 func (m *FileMode) UnmarshalText(text []byte) error {
 	v, err := strconv.ParseUint(strings.TrimPrefix(string(text), "0o"), 8, 32)
 	if err != nil || v > 0o7777 {
-		return fmt.Errorf("%q is no file mode: write it in octal, like 0600 or 0660", text)
+		return invalid("%q is no file mode: write it in octal, like 0600 or 0660", text)
 	}
 	*m = FileMode(v)
 	return nil
