@@ -1,0 +1,126 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/muster-run/muster/spec"
+)
+
+const (
+	// MinInterval is the shortest time between the ends and starts of checks,
+	// whatever the spec says: an interval of 0 must not become a hot loop.
+	MinInterval = 10 * time.Millisecond
+	// jitter is how much an interval varies, so that the workers of a pool that
+	// started together are not checked in step.
+	jitter = 0.1
+)
+
+// Result is the outcome of one check.
+type Result struct {
+	OK bool
+	// Text says why it failed, in one line of at most TextMax bytes.
+	Text string
+	// At is when it began, Took how long it lasted.
+	At   time.Time
+	Took time.Duration
+}
+
+// Watch checks at once and then again and again until ctx ends: after
+// StartInterval until the first success, after Interval from then on, each
+// counted from the start of the check before, ± 10 %. h is asked before each
+// check, so its times may change meanwhile. report is called by this goroutine
+// with each result, except for a check that ctx has cut short; it should not block.
+func Watch(ctx context.Context, h func() spec.Health, p Probe, report func(Result)) {
+	passed := false
+	for ctx.Err() == nil {
+		now := h()
+		r := check(ctx, p, timeoutOf(now))
+		if ctx.Err() != nil {
+			return
+		}
+		passed = passed || r.OK
+		report(r)
+		interval := now.StartInterval.D()
+		if passed {
+			interval = now.Interval.D()
+		}
+		if !sleep(ctx, wait(interval, time.Since(r.At))) {
+			return
+		}
+	}
+}
+
+// timeoutOf is the time one check may take; without one it is the default.
+func timeoutOf(h spec.Health) time.Duration {
+	if h.Timeout <= 0 {
+		return spec.DefaultHealth().Timeout.D()
+	}
+	return h.Timeout.D()
+}
+
+// wait is the time until the next check begins.
+func wait(interval, spent time.Duration) time.Duration {
+	varied := float64(interval) * (1 + jitter*(2*rand.Float64()-1))
+	return max(time.Duration(varied)-spent, MinInterval)
+}
+
+// sleep returns false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// check runs one check. It always yields a result, also for a probe that panics
+// or does not come back in time.
+func check(ctx context.Context, p Probe, timeout time.Duration) Result {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r := Result{At: time.Now()}
+	err := guarded(ctx, p)
+	r.Took = time.Since(r.At)
+	switch {
+	case err == nil:
+		r.OK = true
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		r.Text = oneLine(fmt.Sprintf("no answer within %s: %v", spec.Duration(timeout), err))
+	default:
+		r.Text = oneLine(err.Error())
+	}
+	return r
+}
+
+// guarded turns a panic of the probe into an error.
+func guarded(ctx context.Context, p Probe) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the check panicked: %v", v)
+		}
+	}()
+	return p.Check(ctx)
+}
+
+// oneLine makes text that may be shown on a terminal.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+	if len(text) > TextMax {
+		text = strings.ToValidUTF8(text[:TextMax], "")
+	}
+	return text
+}
