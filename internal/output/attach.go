@@ -1,0 +1,272 @@
+package output
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
+)
+
+const (
+	// commitEvery is how long a source waits for its commit; commitBytes how
+	// much it may have given in that time.
+	commitEvery = 20 * time.Millisecond
+	commitBytes = 256 << 10
+	// heldBytes may wait behind an unfinished line before that is committed too.
+	heldBytes = 1 << 20
+
+	stdout, stderr = "stdout", "stderr"
+)
+
+// Worker is the process that a source belongs to.
+type Worker struct {
+	Slot, PID int
+}
+
+// Attachment is one process's output on its way into the Log.
+type Attachment struct {
+	log    *Log
+	worker Worker
+	src    Source
+	onLine func(api.Record)
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    atomic.Pointer[fault.Fault]
+
+	// Owned by run.
+	lines  [2]splitter // stdout, stderr
+	batch  []api.Record
+	seq    uint64    // of its last record
+	open   int       // bytes given by the source and not committed
+	ripe   time.Time // when they are committed; zero: not before there are more
+	atRisk bool      // an unfinished line was committed
+	at     time.Time // of the last bytes
+}
+
+// Attach reads a source to its end in a goroutine of its own, records its lines
+// and closes it. onLine (nil: none) gets every record, in order; it must not
+// block. When ctx or the Log ends before, what is not recorded stays uncommitted
+// in the source.
+func (l *Log) Attach(ctx context.Context, w Worker, src Source, onLine func(api.Record)) *Attachment {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &Attachment{log: l, worker: w, src: src, onLine: onLine, cancel: cancel, done: newDone()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		cancel()
+	}
+	l.attached[a] = true
+	go a.run(ctx)
+	return a
+}
+
+// Done is closed once everything up to the end of the source is recorded (or
+// ctx has ended).
+func (a *Attachment) Done() <-chan struct{} { return a.done }
+
+// Err says why the source could not be read to its end; nil: it was, or is still read.
+func (a *Attachment) Err() error {
+	if f := a.err.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+func (a *Attachment) run(ctx context.Context) {
+	defer close(a.done)
+	defer a.forget()
+	defer a.src.Close()
+	tick := ticker{}
+	defer tick.stop()
+	for {
+		now := tick.until(ctx, a.ripe)
+		stream, data, at, err := a.src.Next(now)
+		switch {
+		case err == nil:
+			a.take(ctx, stream, data, at)
+		case errors.Is(err, io.EOF):
+			a.finish(ctx)
+			return
+		case ctx.Err() != nil:
+			a.leave(ctx)
+			return
+		case now.Err() != nil: // nothing more at hand
+		default:
+			a.fail(ctx, err)
+			return
+		}
+		if a.open >= commitBytes || !a.ripe.IsZero() && !time.Now().Before(a.ripe) {
+			a.commit(ctx)
+		}
+	}
+}
+
+// ticker keeps one context per deadline, however many reads share it.
+type ticker struct {
+	ctx      context.Context
+	deadline time.Time
+	cancel   context.CancelFunc
+}
+
+// until is ctx with a deadline; zero: ctx itself.
+func (t *ticker) until(ctx context.Context, deadline time.Time) context.Context {
+	if deadline.IsZero() {
+		return ctx
+	}
+	if t.ctx == nil || !t.deadline.Equal(deadline) {
+		t.stop()
+		t.ctx, t.cancel = context.WithDeadline(ctx, deadline)
+		t.deadline = deadline
+	}
+	return t.ctx
+}
+
+func (t *ticker) stop() {
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+func (a *Attachment) forget() {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	delete(a.log.attached, a)
+	a.cancel()
+}
+
+// take records the lines in some bytes.
+func (a *Attachment) take(ctx context.Context, stream int, data []byte, at time.Time) {
+	if a.ripe.IsZero() {
+		a.ripe = time.Now().Add(commitEvery)
+	}
+	a.open += len(data)
+	a.at = at
+	i := stream - 1
+	if i != 1 {
+		i = 0
+	}
+	a.lines[i].feed(data, a.log.lineMax(), a.yield(i))
+	a.flush(ctx)
+}
+
+// yield adds lines of a stream to the batch.
+func (a *Attachment) yield(i int) func(line string, cut bool) {
+	stream := stdout
+	if i == 1 {
+		stream = stderr
+	}
+	return func(line string, cut bool) {
+		a.batch = append(a.batch, api.Record{
+			Time: a.at, App: a.log.app, Slot: a.worker.Slot, PID: a.worker.PID,
+			Stream: stream, Line: line, Cut: cut,
+		})
+	}
+}
+
+// flush records the batch.
+func (a *Attachment) flush(ctx context.Context) {
+	if len(a.batch) == 0 {
+		return
+	}
+	a.seq = a.log.record(ctx, a.batch)
+	if a.onLine != nil {
+		for _, r := range a.batch {
+			a.onLine(r)
+		}
+	}
+	clear(a.batch)
+	a.batch = a.batch[:0]
+}
+
+// commit commits the source if what it gave is written, and else tries again
+// soon. An unfinished line, which is nowhere else yet, delays it.
+func (a *Attachment) commit(ctx context.Context) {
+	unfinished := a.unfinished()
+	if unfinished && a.open < heldBytes+a.log.lineMax() {
+		a.ripe = time.Time{}
+		return
+	}
+	a.ripe = time.Now().Add(5 * commitEvery)
+	if !a.log.waitWritten(ctx, a.seq) {
+		return
+	}
+	a.tryCommit()
+	a.atRisk = unfinished
+}
+
+func (a *Attachment) tryCommit() {
+	if err := a.src.Commit(); err != nil {
+		a.log.warns.warn(fault.New(fault.LogWrite, "output of %s cannot be committed: %w", a.name(), err))
+		return
+	}
+	a.open, a.ripe = 0, time.Time{}
+}
+
+func (a *Attachment) unfinished() bool { return len(a.lines[0].part)+len(a.lines[1].part) > 0 }
+
+// finish records the unfinished lines at the end of the source.
+func (a *Attachment) finish(ctx context.Context) {
+	a.takeRest(ctx)
+	for !a.log.waitWritten(ctx, a.seq) {
+		if !a.pause(ctx) {
+			return
+		}
+	}
+	a.tryCommit()
+}
+
+func (a *Attachment) takeRest(ctx context.Context) {
+	for i := range a.lines {
+		a.lines[i].rest(a.log.lineMax(), a.yield(i))
+	}
+	a.flush(ctx)
+}
+
+// pause waits a moment; false when ctx has ended.
+func (a *Attachment) pause(ctx context.Context) bool {
+	select {
+	case <-time.After(commitEvery):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// leave ends before the source does: the next reader finds what is not
+// committed. Where an unfinished line was, its part is recorded now.
+func (a *Attachment) leave(ctx context.Context) {
+	if a.atRisk {
+		a.takeRest(ctx)
+	}
+	if a.open == 0 || a.unfinished() {
+		return
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if a.log.waitWritten(last, a.seq) {
+		a.tryCommit()
+	}
+}
+
+// fail ends after an error of the source.
+func (a *Attachment) fail(ctx context.Context, err error) {
+	a.takeRest(ctx)
+	f := fault.New(fault.LogWrite, "output of %s cannot be read: %w", a.name(), err)
+	a.err.Store(f)
+	a.log.warns.warn(f)
+}
+
+func (a *Attachment) name() string {
+	return fmt.Sprintf("%s#%d (pid %d)", a.log.app, a.worker.Slot, a.worker.PID)
+}
+
+func (l *Log) lineMax() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int(l.set.LineMax)
+}

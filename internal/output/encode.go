@@ -1,0 +1,153 @@
+package output
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/muster-run/muster/api"
+)
+
+// textTime is the form of the time in text files (UTC).
+const textTime = "2006-01-02T15:04:05.000Z"
+
+// appendRecord appends a record as a line of a file.
+func appendRecord(b []byte, r *api.Record, format string) []byte {
+	if format == "text" {
+		return appendText(b, r)
+	}
+	return appendJSON(b, r)
+}
+
+// appendText appends "TIME web#2 out LINE\n". "out+" says that the line goes on
+// in the next record of this worker and stream.
+func appendText(b []byte, r *api.Record) []byte {
+	b = r.Time.UTC().AppendFormat(b, textTime)
+	b = append(b, ' ')
+	b = append(b, r.App...)
+	if r.Slot >= 0 {
+		b = append(b, '#')
+		b = strconv.AppendInt(b, int64(r.Slot), 10)
+	}
+	word := " out"
+	if r.Stream == stderr {
+		word = " err"
+	}
+	b = append(b, word...)
+	if r.Cut {
+		b = append(b, '+')
+	}
+	b = append(b, ' ')
+	b = append(b, r.Line...)
+	return append(b, '\n')
+}
+
+// appendJSON appends what encoding/json makes of the record without Lost, but
+// leaves <, > and & as they are.
+func appendJSON(b []byte, r *api.Record) []byte {
+	b = append(b, `{"time":"`...)
+	b = r.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","app":`...)
+	b = appendString(b, r.App)
+	b = append(b, `,"slot":`...)
+	b = strconv.AppendInt(b, int64(r.Slot), 10)
+	b = append(b, `,"pid":`...)
+	b = strconv.AppendInt(b, int64(r.PID), 10)
+	b = append(b, `,"stream":`...)
+	b = appendString(b, r.Stream)
+	b = append(b, `,"line":`...)
+	b = appendString(b, r.Line)
+	if r.Cut {
+		b = append(b, `,"cut":true`...)
+	}
+	return append(b, "}\n"...)
+}
+
+// appendString appends s as a JSON string; bytes that are no UTF-8 become U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		size := 1
+		if c >= utf8.RuneSelf {
+			var r rune
+			r, size = utf8.DecodeRuneInString(s[i:])
+			if r != utf8.RuneError || size > 1 {
+				i += size
+				continue
+			}
+		}
+		b = append(b, s[from:i]...)
+		b = appendEscaped(b, c)
+		i += size
+		from = i
+	}
+	b = append(b, s[from:]...)
+	return append(b, '"')
+}
+
+func appendEscaped(b []byte, c byte) []byte {
+	const hex = "0123456789abcdef"
+	switch {
+	case c == '"' || c == '\\':
+		return append(b, '\\', c)
+	case c == '\t':
+		return append(b, `\t`...)
+	case c == '\r':
+		return append(b, `\r`...)
+	case c >= utf8.RuneSelf:
+		return append(b, "\ufffd"...)
+	}
+	return append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}
+
+// decode understands a line of a file of either format. A line that is torn is
+// refused; one that somebody else wrote is a record without a worker.
+func decode(line []byte, app string) (api.Record, bool) {
+	var r api.Record
+	if bytes.HasPrefix(line, []byte("{")) {
+		err := json.Unmarshal(line, &r)
+		return r, err == nil && r.App != ""
+	}
+	if r, ok := decodeText(string(line)); ok {
+		return r, true
+	}
+	return api.Record{App: app, Slot: -1, Stream: stdout, Line: string(line)}, len(line) > 0
+}
+
+func decodeText(line string) (r api.Record, ok bool) {
+	stamp, rest, _ := strings.Cut(line, " ")
+	worker, rest, _ := strings.Cut(rest, " ")
+	word, text, found := strings.Cut(rest, " ")
+	at, err := time.Parse(textTime, stamp)
+	if err != nil || !found {
+		return r, false
+	}
+	r = api.Record{Time: at, Slot: -1, Line: text}
+	r.App = worker
+	if name, number, ok := strings.Cut(worker, "#"); ok {
+		slot, err := strconv.Atoi(number)
+		if err != nil || slot < 0 {
+			return r, false
+		}
+		r.App, r.Slot = name, slot
+	}
+	word, r.Cut = strings.CutSuffix(word, "+")
+	switch word {
+	case "out":
+		r.Stream = stdout
+	case "err":
+		r.Stream = stderr
+	default:
+		return r, false
+	}
+	return r, true
+}
