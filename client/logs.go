@@ -19,8 +19,7 @@ import (
 type LogOptions struct {
 	// Selector names the apps or workers; "" is "all".
 	Selector string
-	// Lines of the past, the latest of all that is selected; negative: all that
-	// is in memory.
+	// Lines of the past of each app; negative: all there are, also in files.
 	Lines int
 	// Follow goes on with what comes.
 	Follow bool

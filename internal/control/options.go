@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -24,7 +25,7 @@ type Options struct {
 	Events *event.Hub
 	// Log finds the recorded output of one app; nil when there is no such app.
 	// nil: GET /v1/logs is not offered.
-	Log func(app string) Log
+	Log func(app string) *output.Log
 	// Metrics serves GET /metrics; nil: not offered.
 	Metrics http.Handler
 	// Shutdown ends everything the agent runs and returns when all of it has
@@ -81,16 +82,6 @@ type Pools interface {
 	Rollback(ctx context.Context, o api.Order) api.Outcome
 	Scale(ctx context.Context, o api.Order) api.Outcome
 	Signal(ctx context.Context, o api.Order) api.Outcome
-}
-
-// Log is the recorded output of one app.
-type Log interface {
-	// Tail returns the last n records, oldest first; n < 0: all that are kept.
-	Tail(n int) []api.Record
-	// TailFollow is Tail and what comes after it, without a gap. The channel is
-	// closed when ctx ends or the log does. A reader that is too slow loses
-	// records and finds their number in Record.Lost.
-	TailFollow(ctx context.Context, n int) ([]api.Record, <-chan api.Record)
 }
 
 // withDefaults checks the options and fills in what is not set.

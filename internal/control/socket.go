@@ -1,0 +1,171 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
+)
+
+// maxSocketPath is the longest path in bytes, without the terminating zero, that
+// a UNIX socket may have on every system.
+const maxSocketPath = 103
+
+// Listen binds the control socket. Its directory is made 0700 where it is
+// missing; one that belongs to another user, or that others may write, is
+// refused (fault.StateDir). A socket that nobody listens on is replaced; one
+// that answers is fault.AgentRunning. A path over 103 bytes is fault.SocketPath.
+//
+// The socket has mode from its first moment, 0 meaning 0600, or 0660 with a
+// group. With a group (fault.UserUnknown where it does not exist) the socket and
+// its directory belong to it, and the group may pass through the directory.
+// Close removes the socket, unless another one has taken its place.
+func Listen(path, group string, mode spec.FileMode) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fault.New(fault.SocketPath, "the socket's path has %d bytes, %d are allowed", len(path), maxSocketPath).At(path)
+	}
+	gid, err := lookupGroup(group)
+	if err != nil {
+		return nil, err
+	}
+	if mode == 0 {
+		mode = 0o600
+		if gid != noGroup {
+			mode = 0o660
+		}
+	}
+	if err := makeDir(filepath.Dir(path), gid); err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	return bind(path, gid, fs.FileMode(mode).Perm())
+}
+
+// makeDir makes or checks the directory of the socket.
+func makeDir(dir string, gid int) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.New(fault.StateDir, "cannot make the socket's directory: %w", err).At(dir)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fault.New(fault.StateDir, "cannot look at the socket's directory: %w", err).At(dir)
+	}
+	owner, ownGroup := ownerOf(info)
+	switch {
+	case !info.IsDir():
+		return fault.New(fault.StateDir, "it is no directory").At(dir)
+	case owner != os.Geteuid():
+		return fault.New(fault.StateDir, "the socket's directory belongs to uid %d, not to uid %d", owner, os.Geteuid()).At(dir)
+	case info.Mode().Perm()&0o022 != 0:
+		return fault.New(fault.StateDir, "others may write the socket's directory (mode %04o)", info.Mode().Perm()).
+			At(dir).WithFix("chmod go-w it, or choose another directory")
+	case gid == noGroup || info.Mode().Perm()&0o001 != 0:
+		return nil
+	}
+	if ownGroup != gid {
+		if err := os.Chown(dir, -1, gid); err != nil {
+			return fault.New(fault.Permission, "cannot give the socket's directory to the group: %w", err).At(dir)
+		}
+	}
+	if err := os.Chmod(dir, info.Mode().Perm()|0o010); err != nil {
+		return fault.New(fault.Permission, "cannot open the socket's directory to the group: %w", err).At(dir)
+	}
+	return nil
+}
+
+func ownerOf(info fs.FileInfo) (uid, gid int) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid), int(st.Gid)
+	}
+	return -1, -1
+}
+
+// removeStale makes room for the socket. What is no socket is not touched.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fault.New(fault.StateDir, "cannot look at the socket: %w", err).At(path)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fault.New(fault.StateDir, "there is something that is no socket").At(path).WithFix("move it away, or choose another path")
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	// A full queue is somebody who listens, too.
+	if err == nil || !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.AgentRunning, "an agent answers on the socket").At(path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.StateDir, "cannot remove the stale socket: %w", err).At(path)
+	}
+	return nil
+}
+
+// bind makes the socket. Linux gives the file the mode that the descriptor had
+// before bind, so that it is never open to more users than at the end.
+func bind(path string, gid int, mode fs.FileMode) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var bad error
+		err := raw.Control(func(fd uintptr) { bad = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, bad)
+	}}
+	l, err := config.Listen(context.Background(), "unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.New(fault.AgentRunning, "another agent took the socket: %w", err).At(path)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Bind, "cannot bind the control socket: %w", err).At(path)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if gid != noGroup {
+		err = os.Chown(path, -1, gid)
+	}
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	info, statErr := os.Lstat(path)
+	if err = errors.Join(err, statErr); err != nil {
+		l.Close()
+		os.Remove(path)
+		return nil, fault.New(fault.Permission, "cannot set who may use the control socket: %w", err).At(path)
+	}
+	s := &socket{Listener: l, path: path, own: info}
+	s.remove = sync.OnceFunc(s.unlink)
+	return s, nil
+}
+
+// socket removes its file when it is closed.
+type socket struct {
+	net.Listener
+	path   string
+	own    fs.FileInfo
+	remove func()
+}
+
+// Close implements net.Listener.
+func (s *socket) Close() error {
+	s.remove()
+	return s.Listener.Close()
+}
+
+func (s *socket) unlink() {
+	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.own) {
+		os.Remove(s.path)
+	}
+}
