@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -28,15 +29,24 @@ const maxEventLine = 4 << 20
 // returns nil when the agent has ended properly, a fault when it is gone or the
 // context ends, and f's error.
 func (c *Client) Events(ctx context.Context, after uint64, f func(event.Event) error) error {
-	s := &subscription{client: c, after: after, f: f}
+	return (&subscription{client: c, after: after, f: f}).run(ctx)
+}
+
+// PastEvents calls f for each event with a sequence number above after that the
+// agent has kept, in order, and returns.
+func (c *Client) PastEvents(ctx context.Context, after uint64, f func(event.Event) error) error {
+	return (&subscription{client: c, after: after, f: f, past: true}).run(ctx)
+}
+
+func (s *subscription) run(ctx context.Context) error {
 	for {
 		progress := s.heard
 		ended, err := s.read(ctx)
 		if ended || err != nil {
 			return err
 		}
-		if s.heard == progress && !c.rest(ctx) {
-			return c.broken(ctx, ctx.Err())
+		if s.heard == progress && !s.client.rest(ctx) {
+			return s.client.broken(ctx, ctx.Err())
 		}
 	}
 }
@@ -57,6 +67,7 @@ func (c *Client) rest(ctx context.Context) bool {
 type subscription struct {
 	client *Client
 	after  uint64
+	past   bool   // only what is kept
 	agent  string // the run of the agent that after counts in
 	heard  int    // events passed to f
 	f      func(event.Event) error
@@ -94,6 +105,9 @@ func (s *subscription) read(ctx context.Context) (ended bool, err error) {
 
 func (s *subscription) open(ctx context.Context) (*http.Response, error) {
 	r := call{method: http.MethodGet, path: "/v1/events", header: http.Header{"Accept": {"text/event-stream"}}}
+	if s.past {
+		r.query = url.Values{"follow": {"0"}}
+	}
 	if s.after != event.Now {
 		r.header.Set("Last-Event-ID", strconv.FormatUint(s.after, 10))
 	}

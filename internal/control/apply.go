@@ -15,7 +15,7 @@ func specParams() []Param {
 }
 
 func (s *Server) spec(r *http.Request) (spec.Spec, error) {
-	secrets, err := boolParam(r, "secrets")
+	secrets, err := boolParam(r, "secrets", false)
 	if err != nil {
 		return spec.Spec{}, err
 	}

@@ -19,8 +19,11 @@ import (
 const lastWords = 2 * time.Second
 
 func eventParams() []Param {
-	return []Param{{Name: "after", Type: "integer", Text: "Begin with the kept events above this sequence number (0: all of them). " +
-		"The header Last-Event-ID says the same and wins. Neither: only new events."}}
+	return []Param{
+		{Name: "after", Type: "integer", Text: "Begin with the kept events above this sequence number (0: all of them). " +
+			"The header Last-Event-ID says the same and wins. Neither: only new events."},
+		{Name: "follow", Type: "boolean", Text: "Go on with what comes, until the reader closes; default 1."},
+	}
 }
 
 // events streams the Hub: "id: SEQ", "data: EVENT". Messages with a name are
@@ -31,11 +34,19 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	follow, err := boolParam(r, "follow", true)
+	if err != nil {
+		return err
+	}
 	from := s.options.Events.Subscribe(after, s.options.eventBuffer)
 	defer from.Close()
 	defer s.beginStream(w, r, "text/event-stream")()
 	to := &sse{w: w}
 	if to.mark(after) != nil || r.Method == http.MethodHead {
+		return nil
+	}
+	if !follow {
+		to.rest(from)
 		return nil
 	}
 	s.pump(from, to, r)

@@ -87,7 +87,7 @@ func readLogQuery(r *http.Request) (logQuery, error) {
 			return q, fault.New(fault.Usage, "n is %q", text).WithFix("give a number of lines")
 		}
 	}
-	if q.follow, err = boolParam(r, "follow"); err != nil {
+	if q.follow, err = boolParam(r, "follow", false); err != nil {
 		return q, err
 	}
 	switch text := values.Get("stream"); text {

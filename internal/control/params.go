@@ -8,10 +8,10 @@ import (
 )
 
 // boolParam reads a query parameter that is 1, true, 0, false or absent.
-func boolParam(r *http.Request, name string) (bool, error) {
+func boolParam(r *http.Request, name string, absent bool) (bool, error) {
 	text := r.URL.Query().Get(name)
 	if text == "" {
-		return false, nil
+		return absent, nil
 	}
 	v, err := strconv.ParseBool(text)
 	if err != nil {
