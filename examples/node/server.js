@@ -35,6 +35,6 @@ process.on('SIGTERM', () => {
   }, idleGrace).unref();
 });
 
-server.listen(process.env.LISTEN_FDS ? { fd: 3 } : { port: 3000, host: '127.0.0.1' }, () => {
+server.listen(process.env.LISTEN_FDS ? { fd: 3 } : { port: 8087, host: '127.0.0.1' }, () => {
   console.log(`serving release ${release}`);
 });
