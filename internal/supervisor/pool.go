@@ -1,0 +1,444 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output"
+	"github.com/muster-run/muster/spec"
+)
+
+// slot is a place in a pool; its number and its counters outlive the workers.
+type slot struct {
+	n           int
+	restarts    int // that nobody asked for
+	lastRestart time.Time
+	lastExit    *api.Exit
+	lastFault   *fault.Fault
+	startedOnce bool
+	ended       bool // by itself, and is not started again
+	held        bool // stopped by an order of its own: a reload passes it by
+
+	cur  *worker   // the one that counts
+	next *worker   // a rollout's candidate
+	old  []*worker // replaced, draining
+}
+
+func (s *slot) countRestart(now time.Time) { s.restarts++; s.lastRestart = now }
+
+func (s *slot) workers() []*worker {
+	var all []*worker
+	for _, w := range append([]*worker{s.cur, s.next}, s.old...) {
+		if w != nil {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// pool is the workers of one app. One goroutine owns it: everything happens as
+// a step of its inbox.
+type pool struct {
+	sup   *Supervisor
+	name  string
+	inbox *inbox
+	ctx   context.Context
+	done  chan struct{} // the goroutine has ended
+	log   *output.Log
+
+	app     spec.App // as declared now
+	environ []string
+	wanted  bool // shall run
+	halts   int  // orders to stop so far: a start that still waits is void
+
+	waitsFor string // the dependency that a start waits for
+
+	gen      *generation // the one that serves
+	number   int         // of the latest generation
+	releases int         // made so far
+	history  []*release  // that served, oldest first, the present one last
+	slots    map[int]*slot
+
+	rollout *rollout
+	line    []lineItem // orders that wait for the rollout
+	waiters []*waiter
+
+	state    event.Health // last one told
+	broken   bool         // a step panicked
+	warnings []warning
+	endOnce  sync.Once
+}
+
+// lineItem is an order that waits in line; dropped is called instead of run
+// when a stop clears the line.
+type lineItem struct {
+	run     func()
+	dropped func(*fault.Fault)
+}
+
+type warning struct {
+	at    time.Time
+	fault fault.Fault
+}
+
+// historyMax is how many releases rollback can reach.
+const historyMax = 10
+
+func newPool(s *Supervisor, app spec.App, environ []string) (*pool, error) {
+	log, err := output.Open(output.Options{
+		App: app.Name, Log: app.Log, File: s.logFile(app),
+		Warn: func(f *fault.Fault) { s.warnAbout(app.Name, f) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &pool{
+		sup: s, name: app.Name, inbox: newInbox(), ctx: s.ctx, done: make(chan struct{}), log: log,
+		app: app, environ: environ, slots: map[int]*slot{}, state: event.AppStopped,
+	}
+	go p.loop()
+	return p, nil
+}
+
+// post adds a step for the pool's goroutine; it never waits.
+func (p *pool) post(step func()) bool { return p.inbox.post(step) }
+
+// do runs a step in the pool's goroutine and waits for it.
+func (p *pool) do(step func()) bool {
+	ran := make(chan struct{})
+	if !p.post(func() { defer close(ran); step() }) {
+		return false
+	}
+	select {
+	case <-ran:
+		return true
+	case <-p.done:
+		return false
+	}
+}
+
+func (p *pool) loop() {
+	defer close(p.done)
+	for {
+		steps := p.inbox.take()
+		for _, step := range steps {
+			p.guarded(step)
+			if p.isClosed() {
+				return
+			}
+		}
+		if len(steps) == 0 {
+			<-p.inbox.wake
+			if p.isClosed() {
+				return
+			}
+		}
+	}
+}
+
+func (p *pool) isClosed() bool {
+	p.inbox.mu.Lock()
+	defer p.inbox.mu.Unlock()
+	return p.inbox.closed
+}
+
+// guarded runs one step and what follows from it. A panic marks this app as
+// failed; its workers serve on and the other apps do not notice (S1.7).
+func (p *pool) guarded(step func()) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.broken = true
+			p.sup.opts.Log.Error("panic in the supervision of an app", "app", p.name,
+				"panic", cause, "stack", string(debug.Stack()))
+			p.warn(nil, fault.New(fault.Internal, "panic in the supervision of %s: %v", p.name, cause))
+		}
+	}()
+	step()
+	p.settle()
+}
+
+// settle follows up on any change: the rollout's next step, whoever waits, the
+// human state.
+func (p *pool) settle() {
+	if p.rollout != nil {
+		p.rollout.check()
+	}
+	for p.rollout == nil && len(p.line) > 0 {
+		item := p.line[0]
+		p.line = p.line[1:]
+		item.run()
+	}
+	p.tidy()
+	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return w.check() })
+	if now, why := p.human(); now != p.state {
+		from := p.state
+		p.state = now
+		p.sup.opts.Events.Publish(event.Event{
+			Node: p.sup.opts.Node, App: p.name, Slot: event.NoSlot,
+			Data: event.AppState{From: from, To: now, Why: why},
+		})
+	}
+	p.sup.poolChanged()
+	p.sup.checkEnded(p)
+}
+
+// tidy forgets replaced workers that are gone, and slots beyond the pool's size.
+func (p *pool) tidy() {
+	for n, s := range p.slots {
+		s.old = slices.DeleteFunc(s.old, (*worker).atRest)
+		if n >= p.app.Workers && (p.rollout == nil || !p.rollout.concerns(n)) &&
+			(s.cur == nil || s.cur.atRest()) && s.next == nil && len(s.old) == 0 {
+			delete(p.slots, n)
+		}
+	}
+}
+
+// inLine runs an order now, or after the rollout that runs and those before it.
+func (p *pool) inLine(item lineItem) {
+	p.line = append(p.line, item)
+}
+
+// dropLine tells every order that waits that it will not come to pass.
+func (p *pool) dropLine(f *fault.Fault) {
+	for _, item := range p.line {
+		item.dropped(f)
+	}
+	p.line = nil
+}
+
+// slot finds or makes a slot.
+func (p *pool) slot(n int) *slot {
+	if p.slots[n] == nil {
+		p.slots[n] = &slot{n: n}
+	}
+	return p.slots[n]
+}
+
+// sorted lists the slots by number.
+func (p *pool) sorted() []*slot {
+	var all []*slot
+	for _, n := range slices.Sorted(maps.Keys(p.slots)) {
+		all = append(all, p.slots[n])
+	}
+	return all
+}
+
+// workers lists all workers, those that drain included.
+func (p *pool) workers() []*worker {
+	var all []*worker
+	for _, s := range p.sorted() {
+		all = append(all, s.workers()...)
+	}
+	return all
+}
+
+// add makes the worker of a slot; it is not started yet.
+func (p *pool) add(s *slot, gen *generation) *worker {
+	return &worker{pool: p, slot: s, gen: gen, state: event.Stopped}
+}
+
+// size brings the pool to n slots of the present generation.
+func (p *pool) size(n int, why string) {
+	p.app.Workers = n
+	for i := range n {
+		s := p.slot(i)
+		if s.held || s.cur != nil && !s.cur.atRest() {
+			continue
+		}
+		if s.cur == nil || s.cur.state == event.Stopped && !s.ended {
+			s.cur = p.add(s, p.gen)
+			s.cur.start(why)
+		}
+	}
+	for _, s := range p.sorted() {
+		if s.n >= n && s.cur != nil {
+			s.cur.stop(goalStop, why, false)
+		}
+	}
+}
+
+// halt ends every worker; the listeners follow once all are gone.
+func (p *pool) halt(why string, now bool) {
+	p.wanted = false
+	p.halts++
+	p.waitsFor = ""
+	p.dropLine(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
+	if p.rollout != nil {
+		p.rollout.abort(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
+	}
+	for _, w := range p.workers() {
+		w.stop(goalStop, why, now)
+	}
+}
+
+// releaseListeners closes the sockets of a pool that has come to rest.
+func (p *pool) releaseListeners() {
+	if p.gen != nil && !p.wanted && p.empty() {
+		p.sup.release(p.name, p.gen.listeners)
+		p.gen.listeners = nil
+	}
+}
+
+// empty: no process of the app is left.
+func (p *pool) empty() bool {
+	for _, w := range p.workers() {
+		if w.live() || !w.atRest() {
+			return false
+		}
+	}
+	return true
+}
+
+// replace renews a worker that is not well while it still runs, without a gap
+// where that is possible.
+func (p *pool) replace(w *worker, f *fault.Fault) {
+	if w.slot.cur != w || w.state != event.Ready || w.fault != nil {
+		return
+	}
+	w.fault, w.slot.lastFault = f, f
+	p.warn(w, f)
+	p.inLine(lineItem{
+		run: func() {
+			if w.slot.cur == w && w.state == event.Ready && p.wanted {
+				p.begin(replaceOne(w, f))
+			}
+		},
+		dropped: func(*fault.Fault) {},
+	})
+}
+
+// close ends the pool's goroutine; everything must be at rest.
+func (p *pool) close() {
+	p.endOnce.Do(func() {
+		p.post(func() {
+			for _, w := range p.waiters {
+				w.give(fault.New(fault.NotRunning, "%s was removed", p.name))
+			}
+			p.inbox.close()
+		})
+		<-p.done
+		_ = p.log.Close()
+	})
+}
+
+// warn publishes a fault that stopped nothing else; w is nil for the app itself.
+func (p *pool) warn(w *worker, f *fault.Fault) {
+	now := p.sup.now()
+	p.warnings = append(p.warnings, warning{now, *f})
+	p.warnings = p.warnings[max(0, len(p.warnings)-5):]
+	p.publish(w, event.Warning{Fault: *f})
+}
+
+func (p *pool) publish(w *worker, data event.Data) {
+	e := event.Event{Node: p.sup.opts.Node, App: p.name, Slot: event.NoSlot, Data: data}
+	if w != nil {
+		e.Slot, e.Generation = w.slot.n, w.gen.number
+		if w.run != nil {
+			e.PID = w.run.proc.PID
+		}
+	}
+	p.sup.opts.Events.Publish(e)
+}
+
+// lastLines are the last lines that one process printed.
+func (p *pool) lastLines(slot, pid int) []string { return p.log.LastOf(slot, pid, exitLines) }
+
+// exitLines is how many last lines an exit carries.
+const exitLines = 20
+
+// human computes the app's state in human words, and why it is not Healthy.
+func (p *pool) human() (event.Health, string) {
+	c := p.count()
+	switch {
+	case p.broken:
+		return event.AppFailed, "an error inside muster: see the log of the agent"
+	case p.rollout != nil && !p.rollout.quiet():
+		return event.Reloading, p.rollout.String()
+	case !p.wanted && c.live == 0:
+		return event.AppStopped, ""
+	case c.failed > 0 && c.ready == 0 && c.trying == 0:
+		return event.AppFailed, c.why
+	case c.ready == c.wanted && c.failed == 0 && p.wanted:
+		if c.unwell != "" {
+			return event.Degraded, c.unwell
+		}
+		if c.wanted == 0 && c.completed > 0 {
+			return event.AppStopped, "completed"
+		}
+		return event.Healthy, ""
+	case c.ready > 0:
+		return event.Degraded, c.why
+	case c.live == 0 && c.trying == 0 && c.failed == 0:
+		return event.AppStopped, c.why
+	}
+	return event.Recovering, c.why
+}
+
+type count struct {
+	wanted, ready, failed, trying, live, completed int
+	why, unwell                                    string
+}
+
+// count sums up the workers that count.
+func (p *pool) count() count {
+	var c count
+	for _, s := range p.sorted() {
+		for _, w := range s.workers() {
+			if w.live() {
+				c.live++
+			}
+		}
+		if s.n >= p.app.Workers || s.held {
+			continue
+		}
+		if s.cur == nil {
+			c.wanted++
+			continue
+		}
+		c.add(s.cur)
+	}
+	if p.wanted && len(p.slots) == 0 && p.app.Workers > 0 {
+		c.wanted, c.trying, c.why = p.app.Workers, 1, "starting"
+		if p.waitsFor != "" {
+			c.why = "waits for " + p.waitsFor
+		}
+	}
+	return c
+}
+
+func (c *count) add(w *worker) {
+	reason := fmt.Sprintf("%s %s", w, w.state)
+	if w.why != "" {
+		reason += ": " + w.why
+	}
+	switch w.state {
+	case event.Ready:
+		c.wanted++
+		c.ready++
+		if w.health == "failing" {
+			c.unwell = fmt.Sprintf("%s fails its health check: %s", w, w.healthText)
+		}
+		return
+	case event.Failed:
+		c.wanted++
+		c.failed++
+	case event.Starting, event.Backoff, event.Draining, event.Stopping:
+		c.wanted++
+		c.trying++
+	case event.Stopped:
+		if w.slot.ended {
+			c.completed++
+			return
+		}
+		c.wanted++
+	}
+	c.why = reason
+}

@@ -1,0 +1,491 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/reload"
+	"github.com/muster-run/muster/spec"
+)
+
+// rollout replaces workers of a pool by new ones, step by step as reload.Plan
+// says. One runs at a time; it lives in the pool's goroutine, and check moves
+// it on after each step of the pool.
+//
+//	prepare ── plan ── Start: candidates start, are ready, soak; then they take
+//	   │                      their slots        │
+//	   │               Drain: the replaced end   │ first failure
+//	   ▼                                         ▼
+//	failed, nothing touched            revert: candidates end; slots that were
+//	                                   changed get the old release again
+//
+// A worker of the old release that crashes meanwhile is started again as ever.
+// One of the new release that has taken its slot is an ordinary worker, too;
+// but when it fails to start again, the release is bad and the rollout fails.
+type rollout struct {
+	p    *pool
+	kind rolloutKind
+	want release // what is to run; dir "" is resolved anew
+	dir  string  // resolved already
+	only []int   // slots; nil: all
+
+	policy  reload.Policy
+	gen     *generation
+	from    *generation // that served before
+	steps   []reload.Step
+	at      int // the step under way
+	began   bool
+	total   int
+	done    int
+	phase   event.ReloadPhase
+	fault   *fault.Fault // why it is being undone
+	soaking *time.Timer
+	cancel  context.CancelFunc // of prepare
+	ended   bool
+	answer  func(*fault.Fault)
+	failing *fault.Fault // replaceOne: what is wrong with the old worker
+}
+
+type rolloutKind int
+
+const (
+	rollReload   rolloutKind = iota + 1 // a new release
+	rollRollback                        // an earlier release again
+	rollFirst                           // nothing runs yet: all workers at once
+	rollReplace                         // one worker of the same generation
+)
+
+// replaceOne renews a single worker because of what is wrong with it.
+func replaceOne(w *worker, f *fault.Fault) *rollout {
+	return &rollout{
+		kind: rollReplace, only: []int{w.slot.n}, gen: w.gen, want: *w.gen.release,
+		failing: f, answer: func(*fault.Fault) {},
+	}
+}
+
+// begin makes r the rollout under way.
+func (p *pool) begin(r *rollout) {
+	r.p, r.from, p.rollout = p, p.gen, r
+	r.phase = event.ReloadBuilding
+	surge := p.surge(r.want.app)
+	if r.kind == rollReplace {
+		p.sup.helpers.Go(func() {
+			policy := reload.Policy{Batch: 1, Surge: min(1, surge.choose())}
+			p.post(func() { r.prepared(r.gen, nil, policy) })
+		})
+		return
+	}
+	p.releases++
+	p.number++
+	if r.want.name == "" {
+		r.want.name = fmt.Sprintf("r%d", p.releases)
+	}
+	r.tell()
+	ctx, cancel := context.WithCancel(p.ctx)
+	r.cancel = cancel
+	work := prepare{sup: p.sup, pool: p.name, number: p.number, release: r.want, dir: r.dir}
+	if p.gen != nil {
+		work.have = p.gen.listeners
+	}
+	p.sup.helpers.Go(func() {
+		gen, err := work.run(ctx)
+		policy := reload.Policy{Batch: r.want.app.Reload.Batch, Surge: surge.choose()}
+		if !p.post(func() { r.prepared(gen, err, policy) }) && gen != nil {
+			p.sup.release(p.name, gen.fresh())
+		}
+	})
+}
+
+// prepared: the generation is there, or cannot be had and nothing was touched.
+func (r *rollout) prepared(gen *generation, err error, policy reload.Policy) {
+	if r.ended {
+		if gen != nil && gen != r.from {
+			r.p.sup.release(r.p.name, gen.fresh())
+		}
+		return
+	}
+	if err != nil {
+		f := fault.From(err)
+		if f.Where == "" {
+			f = f.At(r.p.name)
+		}
+		r.end(event.ReloadFailed, f)
+		return
+	}
+	if r.kind == rollFirst {
+		r.first(gen)
+		return
+	}
+	r.plan(gen, policy)
+}
+
+// first starts a pool of which nothing runs; from here on its workers are
+// ordinary ones that are started again by their restart rules.
+func (r *rollout) first(gen *generation) {
+	p := r.p
+	p.gen = gen
+	p.serve(gen)
+	gen.settled()
+	for _, s := range p.slots {
+		s.cur, s.ended = nil, false
+	}
+	p.rollout, r.ended = nil, true
+	p.size(r.want.app.Workers, "")
+	r.answer(nil)
+}
+
+func (r *rollout) plan(gen *generation, policy reload.Policy) {
+	r.gen, r.policy = gen, policy
+	var old, want []int
+	for _, s := range r.p.sorted() {
+		if s.cur != nil && !s.cur.atRest() && r.concerns(s.n) {
+			old = append(old, s.n)
+		}
+	}
+	for n := range r.want.app.Workers {
+		if s := r.p.slots[n]; r.concerns(n) && (s == nil || !s.held) {
+			want = append(want, n)
+		}
+	}
+	r.steps, r.total = reload.Plan(old, want, policy), len(want)
+	r.phase = event.ReloadRunning
+	r.tell()
+}
+
+// concerns: the rollout may touch the slot.
+func (r *rollout) concerns(n int) bool { return r.only == nil || slices.Contains(r.only, n) }
+
+// quiet rollouts are not shown as a reload.
+func (r *rollout) quiet() bool { return r.kind == rollReplace || r.kind == rollFirst }
+
+// check begins or ends steps for as long as something can be done.
+func (r *rollout) check() {
+	for !r.ended && (r.phase == event.ReloadRunning || r.phase == event.ReloadReverting) {
+		if r.at == len(r.steps) {
+			r.complete()
+			return
+		}
+		step := r.steps[r.at]
+		if !r.began {
+			r.began = true
+			r.beginStep(step)
+		}
+		if f := r.failure(); f != nil {
+			r.revert(f)
+			continue
+		}
+		if !r.stepDone(step) {
+			return
+		}
+		r.endStep(step)
+		r.at++
+		r.began = false
+	}
+}
+
+func (r *rollout) beginStep(step reload.Step) {
+	for _, n := range step.Slots {
+		s := r.p.slot(n)
+		switch step.Kind {
+		case reload.Start:
+			s.next = r.p.add(s, r.gen)
+			s.next.trial = r.phase == event.ReloadRunning
+			s.next.start(r.reason())
+		case reload.Drain:
+			r.drain(s)
+		}
+	}
+}
+
+// drain ends what the slot's new worker has replaced, or makes room for it.
+func (r *rollout) drain(s *slot) {
+	if s.cur != nil && !r.fresh(s.cur) {
+		s.old = append(s.old, s.cur)
+		s.cur = nil
+	}
+	for _, w := range s.old {
+		w.stop(goalStop, r.reason(), false)
+	}
+}
+
+// fresh: the worker is one that this phase of the rollout has brought.
+func (r *rollout) fresh(w *worker) bool {
+	if r.kind == rollReplace && r.phase == event.ReloadRunning {
+		return w.fault == nil
+	}
+	return w.gen == r.gen
+}
+
+func (r *rollout) stepDone(step reload.Step) bool {
+	for _, n := range step.Slots {
+		s := r.p.slot(n)
+		switch step.Kind {
+		case reload.Start:
+			if s.next == nil || !r.soaked(s.next) {
+				return false
+			}
+		case reload.Drain:
+			if slices.ContainsFunc(s.old, func(w *worker) bool { return !w.atRest() }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// soaked: ready for long enough. While a failed release is being undone, a
+// worker that has to try again does not hold up the rest.
+func (r *rollout) soaked(w *worker) bool {
+	if r.phase == event.ReloadReverting && (w.state == event.Backoff || w.atRest()) {
+		return true
+	}
+	if w.gen.release.app.Type == spec.Task && w.slot.ended {
+		return true
+	}
+	if w.state != event.Ready {
+		return false
+	}
+	left := w.run.readyAt.Add(r.want.app.Reload.Soak.D()).Sub(r.p.sup.now())
+	if left <= 0 || r.phase == event.ReloadReverting {
+		return true
+	}
+	if r.soaking != nil {
+		r.soaking.Stop()
+	}
+	r.soaking = time.AfterFunc(left, func() { r.p.post(func() {}) })
+	return false
+}
+
+func (r *rollout) endStep(step reload.Step) {
+	if step.Kind != reload.Start {
+		return
+	}
+	for _, n := range step.Slots {
+		s := r.p.slot(n)
+		s.next.trial = false
+		if s.cur != nil {
+			s.old = append(s.old, s.cur)
+		}
+		s.cur, s.next = s.next, nil
+		r.done++
+		if r.kind == rollReplace {
+			s.countRestart(r.p.sup.now())
+		}
+	}
+	r.tell()
+}
+
+// failure looks for the first worker that condemns the new release.
+func (r *rollout) failure() *fault.Fault {
+	if r.phase != event.ReloadRunning {
+		return nil
+	}
+	for _, s := range r.p.sorted() {
+		if s.next != nil && s.next.state == event.Failed {
+			return s.next.fault
+		}
+		w := s.cur
+		if w != nil && w.gen == r.gen && r.kind != rollReplace &&
+			(w.state == event.Failed || w.state == event.Backoff && w.tries.row > 0) {
+			return w.fault
+		}
+	}
+	return nil
+}
+
+// revert undoes what was done: candidates end, changed slots get back the
+// release that served before.
+func (r *rollout) revert(f *fault.Fault) {
+	if f == nil {
+		f = fault.New(fault.Internal, "a worker failed without a reason")
+	}
+	r.fault = f
+	if r.soaking != nil {
+		r.soaking.Stop()
+	}
+	var live, changed []int
+	for _, s := range r.p.sorted() {
+		if s.next != nil {
+			s.next.stop(goalStop, "the new release failed", false)
+			s.old = append(s.old, s.next)
+			s.next = nil
+		}
+		if !r.concerns(s.n) || s.held {
+			continue
+		}
+		bad := s.cur != nil && s.cur.gen == r.gen && r.kind != rollReplace
+		if bad && !s.cur.atRest() {
+			live = append(live, s.n)
+		}
+		if (bad || s.cur == nil) && r.from != nil && s.n < r.from.release.app.Workers {
+			changed = append(changed, s.n)
+		}
+	}
+	r.phase = event.ReloadReverting
+	r.tell()
+	if r.kind != rollReplace {
+		r.gen = r.from
+	}
+	r.steps, r.at, r.began = reload.Plan(live, changed, r.policy), 0, false
+	if ends := r.ending(); len(ends) > 0 {
+		r.steps = append(r.steps, reload.Step{Kind: reload.Drain, Slots: ends})
+	}
+}
+
+// ending lists the slots in which a failed candidate is still ending.
+func (r *rollout) ending() []int {
+	var slots []int
+	for _, s := range r.p.sorted() {
+		if len(s.old) > 0 {
+			slots = append(slots, s.n)
+		}
+	}
+	return slots
+}
+
+// complete: every step is done.
+func (r *rollout) complete() {
+	p := r.p
+	if r.phase == event.ReloadReverting {
+		r.end(event.ReloadFailed, r.verdict())
+		return
+	}
+	if r.kind != rollReplace {
+		gone := r.dropped()
+		p.gen = r.gen
+		p.serve(r.gen)
+		r.gen.settled()
+		p.sup.release(p.name, gone)
+		p.app, p.environ = r.want.app, r.want.environ
+	}
+	r.end(event.ReloadDone, nil)
+}
+
+// dropped are the old generation's listeners that the new one has not taken over.
+func (r *rollout) dropped() []*bound {
+	if r.from == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(r.from.listeners), func(b *bound) bool {
+		return slices.ContainsFunc(r.gen.listeners, func(n *bound) bool { return n.spec.Key() == b.spec.Key() })
+	})
+}
+
+// verdict is the fault of a rollout that was undone.
+func (r *rollout) verdict() *fault.Fault {
+	f := fault.New(fault.ReloadFailed, "release %s failed: %s", r.want.name, r.fault.Text)
+	if r.from != nil {
+		f.Text += fmt.Sprintf("; release %s serves on", r.from.release.name)
+	}
+	f.Where, f.Output, f.Err = r.fault.Where, r.fault.Output, r.fault
+	if r.fault.Fix != "" {
+		f.Fix = r.fault.Fix + "; then reload again"
+	}
+	return f
+}
+
+// abort ends the rollout where it stands because of another order. Candidates
+// are ended; what has taken its slot stays.
+func (r *rollout) abort(f *fault.Fault) {
+	if r.ended {
+		return
+	}
+	for _, s := range r.p.sorted() {
+		if s.next != nil {
+			s.next.stop(goalStop, "the reload was ended", false)
+			s.old = append(s.old, s.next)
+			s.next = nil
+		}
+	}
+	r.end(event.ReloadAborted, f)
+}
+
+// end is the one exit of a rollout.
+func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
+	if r.ended {
+		return
+	}
+	r.ended, r.phase, r.p.rollout = true, phase, nil
+	if r.cancel != nil {
+		r.cancel()
+	}
+	if r.soaking != nil {
+		r.soaking.Stop()
+	}
+	if phase != event.ReloadDone && r.kind != rollReplace {
+		r.giveUpListeners()
+	}
+	r.fault = f
+	r.tell()
+	r.afterReplace(phase)
+	r.answer(f)
+}
+
+// giveUpListeners closes what was bound for a generation that did not come to
+// serve, once its last worker is gone.
+func (r *rollout) giveUpListeners() {
+	gen := r.gen
+	if gen == nil || gen == r.from {
+		return
+	}
+	p := r.p
+	for _, s := range p.slots {
+		if s.cur != nil && s.cur.gen == gen {
+			// Aborted half-way: the slot serves with it.
+			p.gen = gen
+			p.serve(gen)
+			gen.settled()
+			return
+		}
+	}
+	p.sup.release(p.name, gen.fresh())
+}
+
+// afterReplace: a worker that could not be renewed beside the old one is ended
+// first and then started again by its restart rules.
+func (r *rollout) afterReplace(phase event.ReloadPhase) {
+	if r.kind != rollReplace || phase != event.ReloadFailed {
+		return
+	}
+	for _, n := range r.only {
+		if s := r.p.slots[n]; s != nil && s.cur != nil && s.cur.fault != nil && s.cur.run != nil {
+			s.cur.condemn(s.cur.run, r.failing)
+		}
+	}
+}
+
+// serve notes the generation's release as the one that serves.
+func (p *pool) serve(gen *generation) {
+	p.history = slices.DeleteFunc(p.history, func(old *release) bool { return old.name == gen.release.name })
+	p.history = append(p.history, gen.release)
+	p.history = p.history[max(0, len(p.history)-historyMax):]
+}
+
+func (r *rollout) reason() string {
+	switch {
+	case r.phase == event.ReloadReverting:
+		return "release " + r.want.name + " failed"
+	case r.kind == rollReplace:
+		return "replaced: " + r.failing.Text
+	}
+	return "release " + r.want.name
+}
+
+// String is the progress in words: "release r3, 2/4".
+func (r *rollout) String() string {
+	return fmt.Sprintf("%s release %s, %d/%d", r.phase, r.want.name, r.done, r.total)
+}
+
+func (r *rollout) progress() event.Reload {
+	return event.Reload{Phase: r.phase, Release: r.want.name, Done: r.done, Total: r.total, Fault: r.fault}
+}
+
+func (r *rollout) tell() {
+	if !r.quiet() {
+		r.p.publish(nil, r.progress())
+	}
+}

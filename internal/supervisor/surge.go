@@ -1,0 +1,59 @@
+package supervisor
+
+import (
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/spec"
+)
+
+// surgeChoice decides reload.surge: auto. A new worker can start beside the old
+// one unless both would need the same port for themselves.
+type surgeChoice struct {
+	sup   *Supervisor
+	app   spec.App
+	ours  map[uint64]bool
+	procs []process.Proc
+}
+
+// surge collects what the choice needs, in the pool's goroutine.
+func (p *pool) surge(app spec.App) surgeChoice {
+	c := surgeChoice{sup: p.sup, app: app, ours: map[uint64]bool{}}
+	for _, s := range p.slots {
+		if s.cur != nil && s.cur.run != nil && s.cur.run.running {
+			c.procs = append(c.procs, s.cur.run.proc)
+		}
+	}
+	if p.gen != nil {
+		for _, b := range p.gen.listeners {
+			c.ours[b.inode] = true
+		}
+	}
+	return c
+}
+
+// choose blocks: it looks at the sockets of the old workers.
+func (c surgeChoice) choose() int {
+	app := c.app
+	if app.Reload.Surge != spec.SurgeAuto {
+		return app.Reload.Surge
+	}
+	if len(app.Ports) > 0 {
+		return 0
+	}
+	// Several workers that listen for themselves share their port by
+	// SO_REUSEPORT, and can share it with one more.
+	if len(app.Listen) > 0 || len(c.procs) != 1 {
+		return 1
+	}
+	var own []listener.Socket
+	for _, proc := range c.procs {
+		found, err := c.sup.opts.foreign(c.sup.members(proc), c.ours)
+		if err == nil {
+			own = append(own, found...)
+		}
+	}
+	if len(own) > 0 {
+		return 0
+	}
+	return 1
+}
