@@ -19,7 +19,12 @@ const (
 	// jitter is how much an interval varies, so that the workers of a pool that
 	// started together are not checked in step.
 	jitter = 0.1
+	// late is how long after its timeout a check may still come back.
+	late = time.Second
 )
+
+// errHangs stands for a check that did not come back.
+var errHangs = errors.New("the check itself hangs")
 
 // Result is the outcome of one check.
 type Result struct {
@@ -37,10 +42,10 @@ type Result struct {
 // check, so its times may change meanwhile. report is called by this goroutine
 // with each result, except for a check that ctx has cut short; it should not block.
 func Watch(ctx context.Context, h func() spec.Health, p Probe, report func(Result)) {
-	passed := false
+	passed, c := false, checker{probe: p}
 	for ctx.Err() == nil {
 		now := h()
-		r := check(ctx, p, timeoutOf(now))
+		r := c.check(ctx, timeoutOf(now))
 		if ctx.Err() != nil {
 			return
 		}
@@ -82,13 +87,19 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// checker runs one check at a time.
+type checker struct {
+	probe Probe
+	busy  chan error // of a check that has not come back; nil: none
+}
+
 // check runs one check. It always yields a result, also for a probe that panics
-// or does not come back in time.
-func check(ctx context.Context, p Probe, timeout time.Duration) Result {
+// or does not come back.
+func (c *checker) check(ctx context.Context, timeout time.Duration) Result {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	r := Result{At: time.Now()}
-	err := guarded(ctx, p)
+	err := c.run(ctx)
 	r.Took = time.Since(r.At)
 	switch {
 	case err == nil:
@@ -99,6 +110,39 @@ func check(ctx context.Context, p Probe, timeout time.Duration) Result {
 		r.Text = oneLine(err.Error())
 	}
 	return r
+}
+
+// run starts the probe in a goroutine of its own, which ends with the probe. One
+// that has not come back keeps the next from starting.
+func (c *checker) run(ctx context.Context) error {
+	if c.busy != nil {
+		select {
+		case <-c.busy: // its result is of no use any more
+		default:
+			return errHangs
+		}
+	}
+	done := make(chan error, 1)
+	c.busy = done
+	go func() { done <- guarded(ctx, c.probe) }()
+	select {
+	case err := <-done:
+		c.busy = nil
+		return err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(late)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		c.busy = nil
+		if err == nil {
+			return ctx.Err() // it passed, but too late
+		}
+		return err
+	case <-t.C:
+		return errHangs
+	}
 }
 
 // guarded turns a panic of the probe into an error.

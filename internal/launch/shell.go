@@ -1,0 +1,165 @@
+package launch
+
+import (
+	"regexp"
+	"strings"
+)
+
+// shell runs the scripts of apps with shell: true.
+const shell = "/bin/sh"
+
+var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+// shellArgv runs a script. A simple command replaces the shell, so that the
+// worker's pid is the program's own.
+func shellArgv(script string) []string {
+	script = strings.Trim(script, " \t\n")
+	words, simple := shellWords(script)
+	if i := firstCommand(words); simple && i < len(words) && !isBuiltin(words[i].text) {
+		at := words[i].start
+		script = script[:at] + "exec " + script[at:]
+	}
+	return []string{shell, "-c", script}
+}
+
+// firstCommand is the index of the first word that is no assignment.
+func firstCommand(words []word) int {
+	i := 0
+	for i < len(words) && assignment.MatchString(words[i].text) {
+		i++
+	}
+	return i
+}
+
+// word is one word of a script, without its quotes, and where it begins.
+type word struct {
+	text  string
+	start int
+}
+
+// texts are the words from index i on.
+func texts(words []word, i int) []string {
+	var out []string
+	for ; i < len(words); i++ {
+		out = append(out, words[i].text)
+	}
+	return out
+}
+
+// isBuiltin says whether a first word is a keyword or a command that only the
+// shell itself can run. A leading exec does by itself what would be added.
+func isBuiltin(word string) bool {
+	switch word {
+	case "!", "{", "}", "[[", "case", "do", "done", "elif", "else", "esac", "fi", "for",
+		"function", "if", "in", "select", "then", "time", "until", "while",
+		".", ":", "alias", "bg", "break", "cd", "command", "continue", "eval", "exec",
+		"exit", "export", "fg", "getopts", "hash", "jobs", "local", "read", "readonly",
+		"return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask",
+		"unalias", "unset", "wait":
+		return true
+	}
+	return false
+}
+
+// lexer splits a script into words.
+type lexer struct {
+	words  []word
+	text   strings.Builder
+	inWord bool
+	at     int  // of the part that is being read
+	start  int  // of the word
+	last   byte // the byte before, outside of quotes
+}
+
+// shellWords splits a script as the shell would, without expanding anything.
+// simple is false when it is more than one simple command, as far as can be seen:
+// it has an operator, a substitution of a command, or an open quote. Redirections
+// are fine.
+func shellWords(script string) (words []word, simple bool) {
+	var l lexer
+	for l.at < len(script) {
+		c, i := script[l.at], l.at
+		n, ok := 1, true
+		switch c {
+		case '\'', '"':
+			n, ok = l.quoted(script[i:])
+		case '\\':
+			n, ok = l.escaped(script[i:])
+		default:
+			ok = l.plain(c)
+		}
+		if !ok {
+			return l.words, false
+		}
+		l.at += n
+		l.last = c
+	}
+	l.end()
+	return l.words, true
+}
+
+// plain takes one unquoted byte; false for an operator.
+func (l *lexer) plain(c byte) bool {
+	switch c {
+	case ' ', '\t':
+		l.end()
+		return true
+	case '&':
+		if l.last != '>' && l.last != '<' { // 2>&1 is a redirection
+			return false
+		}
+	case ';', '|', '(', ')', '`', '\n':
+		return false
+	case '#':
+		if !l.inWord {
+			return false // a comment; no need to be clever
+		}
+	}
+	l.add(string(c))
+	return true
+}
+
+// quoted takes a quoted part and returns its length. A command substituted inside
+// of double quotes may hold quotes of its own, so it is not simple.
+func (l *lexer) quoted(s string) (n int, ok bool) {
+	quote := s[0]
+	l.add("")
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == quote:
+			return i + 1, true
+		case quote == '"' && (s[i] == '`' || strings.HasPrefix(s[i:], "$(")):
+			return 0, false
+		case quote == '"' && s[i] == '\\' && i+1 < len(s) && strings.IndexByte("\\\"$`\n", s[i+1]) >= 0:
+			i++
+		}
+		l.add(s[i : i+1])
+	}
+	return 0, false
+}
+
+// escaped takes a backslash and the byte behind it.
+func (l *lexer) escaped(s string) (n int, ok bool) {
+	if len(s) < 2 {
+		return 0, false
+	}
+	if s[1] != '\n' {
+		l.add(s[1:2])
+	}
+	return 2, true
+}
+
+func (l *lexer) add(s string) {
+	if !l.inWord {
+		l.inWord, l.start = true, l.at
+	}
+	l.text.WriteString(s)
+}
+
+func (l *lexer) end() {
+	if l.inWord {
+		l.words = append(l.words, word{l.text.String(), l.start})
+	}
+	l.text.Reset()
+	l.inWord = false
+}
