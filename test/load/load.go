@@ -173,10 +173,8 @@ func (c *client) request(deadline time.Time) (Who, error) {
 
 func (c *client) dial(deadline time.Time) error {
 	d := net.Dialer{Deadline: deadline}
-	// Each client has a loopback address of its own, so that thousands of
-	// closed connections do not use up the ports of one.
-	if host, _, err := net.SplitHostPort(c.run.opt.Addr); err == nil && host == "127.0.0.1" {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(c.index+1))}
+	if from := sourceAddress(c.run.opt.Addr, c.index); from != nil {
+		d.LocalAddr = from
 	}
 	conn, err := d.Dial(c.run.opt.Network, c.run.opt.Addr)
 	if err != nil {
@@ -185,6 +183,17 @@ func (c *client) dial(deadline time.Time) error {
 	c.raw = &ending{Conn: conn}
 	c.conn, c.in = conn, bufio.NewReader(c.raw)
 	return nil
+}
+
+// sourceAddress gives each client a loopback address of its own, so that
+// thousands of closed connections do not use up the ports of one.
+func sourceAddress(target string, index int) *net.TCPAddr {
+	host, _, err := net.SplitHostPort(target)
+	ip := net.ParseIP(host).To4()
+	if err != nil || ip == nil || !ip.IsLoopback() {
+		return nil
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, ip[1], ip[2]^1, byte(index+1))}
 }
 
 func (c *client) text() string {

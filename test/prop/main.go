@@ -1,0 +1,140 @@
+// Command prop plays the worker that misbehaves in tests.
+//
+//	prop serve PROGRAM    wait as the file BOOT says, fail as the file FAIL says
+//	                      (in the slot of the file FAIL_SLOT only), else become PROGRAM
+//	prop lines N          print N numbered lines and end at once
+//	prop ticks N          print N lines, a few at a time, then stay
+//	prop stubborn FILE    start a grandchild in its own session that ignores
+//	                      every polite signal, write its pid to FILE, stay
+//	prop orphans N        leave N zombies to whoever adopts them, stay
+//	prop ignore           ignore every polite signal
+//	prop exit CODE        end with a code
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fail("usage: prop WORD [ARGUMENT]")
+	}
+	arg := ""
+	if len(os.Args) > 2 {
+		arg = os.Args[2]
+	}
+	switch os.Args[1] {
+	case "serve":
+		serve(arg)
+	case "lines":
+		lines(number(arg))
+	case "ticks":
+		lines(number(arg))
+		stay()
+	case "stubborn":
+		stubborn(arg)
+		stay()
+	case "child":
+		grandchild(arg)
+	case "orphans":
+		orphans(number(arg))
+		stay()
+	case "ignore":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+		select {}
+	case "exit":
+		os.Exit(number(arg))
+	default:
+		fail("no such word: " + os.Args[1])
+	}
+}
+
+func fail(text string) {
+	fmt.Fprintln(os.Stderr, "prop:", text)
+	os.Exit(1)
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		fail(s + " is no number")
+	}
+	return n
+}
+
+// content of a file of this release, "" when there is none.
+func content(name string) string {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func serve(program string) {
+	if boot, err := time.ParseDuration(content("BOOT")); err == nil {
+		<-time.After(boot)
+	}
+	if text := content("FAIL"); text != "" {
+		if slot := content("FAIL_SLOT"); slot == "" || slot == os.Getenv("MUSTER_WORKER") {
+			fail(text)
+		}
+	}
+	fail(syscall.Exec(program, []string{program}, os.Environ()).Error())
+}
+
+func lines(n int) {
+	out := bufio.NewWriterSize(os.Stdout, 32<<10)
+	for i := range n {
+		fmt.Fprintf(out, "line %d of %d\n", i+1, n)
+	}
+	_ = out.Flush()
+}
+
+// stay waits for a polite signal.
+func stay() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	<-stop
+	os.Exit(0)
+}
+
+// stubborn starts a child that starts the grandchild and ends, so that the
+// grandchild is nobody's.
+func stubborn(file string) {
+	child := exec.Command(os.Args[0], "child", file)
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := child.Run(); err != nil {
+		fail(err.Error())
+	}
+}
+
+func grandchild(file string) {
+	cmd := exec.Command(os.Args[0], "ignore")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		fail(err.Error())
+	}
+	if err := os.WriteFile(file+".new", []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+		fail(err.Error())
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		fail(err.Error())
+	}
+}
+
+func orphans(n int) {
+	for range n {
+		if err := exec.Command("/bin/sh", "-c", "sleep 0.05 & exit 0").Run(); err != nil {
+			fail(err.Error())
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The binaries that Main has built, by the variable that names each.
+const (
+	musterVar = "RIG_MUSTER"
+	propVar   = "RIG_PROP"
+	helloVar  = "RIG_HELLO"
+	rootVar   = "RIG_ROOT"
+)
+
+// Main builds muster (as a release is built), prop and the hello example, runs
+// the tests and returns their exit code.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "rig")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.RemoveAll(dir)
+	root, err := moduleRoot()
+	if err != nil {
+		return fail(err)
+	}
+	os.Setenv(rootVar, root)
+	for name, pkg := range map[string]string{musterVar: "./cmd/muster", propVar: "./test/prop", helloVar: "./examples/hello"} {
+		bin := filepath.Join(dir, filepath.Base(pkg))
+		if err := build(root, bin, pkg); err != nil {
+			return fail(err)
+		}
+		os.Setenv(name, bin)
+	}
+	return m.Run()
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "rig:", err)
+	return 1
+}
+
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	return filepath.Dir(strings.TrimSpace(string(out))), err
+}
+
+func build(root, bin, pkg string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, pkg)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
+
+// Root is the directory of the source tree.
+func Root() string { return os.Getenv(rootVar) }
+
+// Muster is the path of the built binary, Prop that of the misbehaving worker
+// (test/prop), Hello that of the Go example.
+func Muster() string { return os.Getenv(musterVar) }
+
+// Prop is the path of test/prop.
+func Prop() string { return os.Getenv(propVar) }
+
+// Hello is the path of the built Go example.
+func Hello() string { return os.Getenv(helloVar) }
