@@ -1,0 +1,268 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/control"
+	"github.com/muster-run/muster/internal/lifecycle"
+	"github.com/muster-run/muster/internal/output"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor"
+	"github.com/muster-run/muster/spec"
+)
+
+// Options of an Agent.
+type Options struct {
+	// Spec is what it runs from the start. Its Project and File (or Dir) name
+	// the project's directories. Required: Project.
+	Spec spec.Spec
+	// Dir stands for the file where there is none: the directory that
+	// `muster run` was started in. Default: the file's directory.
+	Dir string
+	// Node is this host's name. Default: the system's.
+	Node string
+	// Environ ("K=V") chooses the directories, see FindRoots.
+	Environ []string
+	// Version of this program.
+	Version string
+	// Signals to obey, as signal.Notify delivers them: TERM and INT stop (a
+	// second INT at once), HUP reloads the configuration, TTIN and TTOU start
+	// and end one worker of each app. nil: none.
+	Signals <-chan os.Signal
+	// Load reads the configuration anew for HUP; nil: HUP stops.
+	Load func() (spec.Spec, error)
+	// UntilEnded makes Run return when all workers have ended by themselves.
+	UntilEnded bool
+	// Serving is called once, when the control socket answers; nil: nobody is told.
+	Serving func()
+	// NoCgroup does without cgroups.
+	NoCgroup bool
+	// Log takes what goes wrong inside; nil: nowhere.
+	Log *slog.Logger
+}
+
+// withDefaults fills in what is not set.
+func (o Options) withDefaults() Options {
+	if o.Dir == "" {
+		o.Dir = filepath.Dir(o.Spec.File)
+	}
+	if o.Node == "" {
+		o.Node, _ = os.Hostname()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Serving == nil {
+		o.Serving = func() {}
+	}
+	return o
+}
+
+// Origin is what tells two projects of one name apart: the configuration file,
+// else the directory.
+func (o Options) origin() string {
+	if o.Spec.File != "" {
+		return o.Spec.File
+	}
+	return o.Dir
+}
+
+// Agent runs the apps of one project. New makes it, Run runs it once. The other
+// methods are safe for concurrent use.
+type Agent struct {
+	opts    Options
+	paths   Paths
+	started time.Time
+
+	events     *event.Hub
+	supervisor *supervisor.Supervisor
+	starter    *process.Direct
+	server     *control.Server
+	socket     net.Listener
+	teardown   lifecycle.Teardown
+
+	// asked holds the requests to end that Run has not seen yet.
+	asked chan ending
+	// over is closed when every worker is gone and the hooks have run.
+	over chan struct{}
+}
+
+// New takes the project's lock and builds everything that Run needs. On an
+// error nothing is left behind. Faults: E-AGENT-RUNNING when another agent runs
+// the project, E-STATE-DIR, E-SOCKET-PATH, E-DENIED, E-USER-UNKNOWN.
+func New(o Options) (*Agent, error) {
+	o = o.withDefaults()
+	a := &Agent{
+		opts: o, paths: FindRoots(o.Environ).Project(o.Spec.Project, o.origin()), started: time.Now(),
+		events: &event.Hub{}, asked: make(chan ending, 16), over: make(chan struct{}),
+	}
+	if err := a.build(); err != nil {
+		_ = a.teardown.Run()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Agent) build() error {
+	if err := a.claim(); err != nil {
+		return err
+	}
+	if err := a.buildSupervisor(); err != nil {
+		return err
+	}
+	return a.buildControl()
+}
+
+// claim makes the project's directories and the lock ours.
+func (a *Agent) claim() error {
+	if err := a.paths.Prepare(); err != nil {
+		return err
+	}
+	lock, err := takeLock(a.paths.Lock)
+	if err != nil {
+		return err
+	}
+	a.undo("lock", func() error { return lock.release() })
+	if err := a.openTo(a.opts.Spec); err != nil {
+		return err
+	}
+	record := Record{
+		Project: a.opts.Spec.Project, Key: a.paths.Key, PID: os.Getpid(), File: a.opts.Spec.File,
+		Dir: a.opts.Dir, Version: a.opts.Version, StartedAt: a.started,
+	}
+	a.undo("record", func() error { return os.Remove(a.paths.Record) })
+	return record.write(a.paths.Record)
+}
+
+func (a *Agent) buildSupervisor() error {
+	a.undo("events", func() error { a.events.Close(); return nil })
+	if err := process.Subreap(); err != nil {
+		a.opts.Log.Warn("orphans of workers are not noticed", "error", err)
+	}
+	var err error
+	if a.starter, err = process.NewDirect(process.Options{Project: a.paths.Key, NoCgroup: a.opts.NoCgroup}); err != nil {
+		return err
+	}
+	a.undo("starter", a.closeStarter)
+	store := process.NewDirectStore()
+	a.undo("store", store.Close)
+	a.supervisor, err = supervisor.New(supervisor.Options{
+		Project: a.opts.Spec.Project, Node: a.opts.Node, Starter: a.starter, Store: store,
+		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Log: a.opts.Log,
+	})
+	return err
+}
+
+// closeStarter makes sure that nothing outlives the agent.
+func (a *Agent) closeStarter() error {
+	if n, err := a.starter.KillOrphans(); n > 0 || err != nil {
+		a.opts.Log.Warn("processes were left over and have been killed", "count", n, "error", err)
+	}
+	return a.starter.Close()
+}
+
+func (a *Agent) buildControl() error {
+	rule := a.opts.Spec.Control
+	var err error
+	a.server, err = control.New(control.Options{
+		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
+		Events: a.events, Log: a.Log, Metrics: a.metrics(), Shutdown: a.Stop, ReopenLogs: a.reopenLogs,
+		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: rule.Group, Logger: a.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	mode := rule.Mode
+	if mode == 0 {
+		mode = 0o600
+	}
+	a.socket, err = control.Listen(a.paths.Socket, rule.Group, mode)
+	if err != nil {
+		return err
+	}
+	a.undo("control socket", func() error { _ = a.socket.Close(); return nil })
+	return nil
+}
+
+// undo registers a teardown that takes no context.
+func (a *Agent) undo(name string, f func() error) {
+	_ = a.teardown.Add(name, 0, func(context.Context) error { return f() })
+}
+
+// Paths are the project's places.
+func (a *Agent) Paths() Paths { return a.paths }
+
+// Events is the hub of everything that happens; it is closed when Run returns.
+func (a *Agent) Events() *event.Hub { return a.events }
+
+// Log is the recorded output of an app, nil when there is no such app. It is
+// closed when Run returns.
+func (a *Agent) Log(app string) *output.Log { return a.supervisor.Log(app) }
+
+// Shows says whether the output of an app belongs on the console (log.show).
+func (a *Agent) Shows(app string) bool {
+	for _, declared := range a.supervisor.Spec().Apps {
+		if declared.Name == app {
+			return declared.Log.Show
+		}
+	}
+	return false
+}
+
+// Started is when the agent was made.
+func (a *Agent) Started() time.Time { return a.started }
+
+// Status is the state of the agent and its apps.
+func (a *Agent) Status() api.Status {
+	return api.Status{
+		Project: a.opts.Spec.Project, File: a.opts.Spec.File, Node: a.opts.Node, AgentPID: os.Getpid(),
+		Version: a.opts.Version, StartedAt: a.started, Apps: a.supervisor.Snapshot(),
+	}
+}
+
+// Spec is what is declared now.
+func (a *Agent) Spec() spec.Spec { return a.supervisor.Spec() }
+
+// Diff says what Apply would change.
+func (a *Agent) Diff(s spec.Spec) []spec.Change { return a.supervisor.Diff(s) }
+
+// Apply makes a spec the one that runs. One of another project is refused.
+func (a *Agent) Apply(ctx context.Context, s spec.Spec) api.ApplyResult {
+	err := a.belongs(s)
+	if err == nil {
+		err = a.openTo(s)
+	}
+	if err != nil {
+		return api.ApplyResult{Outcome: api.Outcome{Results: []api.Result{{Fault: fault.From(err)}}}}
+	}
+	return a.supervisor.Apply(ctx, s)
+}
+
+func (a *Agent) belongs(s spec.Spec) error {
+	if s.Project == a.opts.Spec.Project {
+		return nil
+	}
+	return fault.New(fault.Config, "this agent runs project %s, and the configuration is of project %s", a.opts.Spec.Project, s.Project).
+		WithFix("`muster down` ends the agent; then `muster up` starts the other project")
+}
+
+// openTo lets other users reach their sockets where the spec has such users.
+func (a *Agent) openTo(s spec.Spec) error {
+	others := s.Control.Group != ""
+	for _, app := range s.Apps {
+		others = others || app.User != "" || app.Group != ""
+	}
+	return a.paths.OpenTo(others)
+}
+
+// metrics is what GET /metrics serves.
+func (a *Agent) metrics() http.Handler { return nil }

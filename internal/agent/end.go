@@ -1,0 +1,82 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/spec"
+)
+
+// end stops every worker, then runs the hooks. Further requests and signals
+// meanwhile can only make it faster.
+func (a *Agent) end(e ending) {
+	a.publish(event.AgentStopping{Reason: e.reason, ExitCode: e.code})
+	a.notify("STOPPING=1")
+	last := a.supervisor.Spec()
+	a.stopWorkers(e.now)
+	for _, argv := range last.OnExit {
+		a.hook(argv, last.Environ, e)
+	}
+}
+
+// stopWorkers returns when none is left.
+func (a *Agent) stopWorkers(now bool) {
+	stopped := make(chan error, 2)
+	shutdown := func(now bool) { stopped <- a.supervisor.Shutdown(context.Background(), now) }
+	go shutdown(now) // ends when no worker is left
+	for {
+		select {
+		case err := <-stopped:
+			if err != nil {
+				a.warn(fault.From(err))
+			}
+			return
+		case e := <-a.asked:
+			if e.now && !now {
+				now = true
+				go shutdown(true) // the same end, sooner
+			}
+		case sig := <-a.opts.Signals:
+			if sig == os.Interrupt && !now {
+				now = true
+				a.publish(event.AgentStopping{Reason: "second Ctrl-C, killing what is left", ExitCode: forcedCode})
+				go shutdown(true)
+			}
+		}
+	}
+}
+
+// hook runs one on_exit command. Its failure is told and changes nothing (S1.3).
+func (a *Agent) hook(argv, environ []string, e ending) {
+	ctx, cancel := context.WithTimeout(context.Background(), spec.OnExitTimeout)
+	defer cancel()
+	env := append(slices.Clone(environ),
+		"MUSTER_REASON="+e.reason, "MUSTER_EXIT_CODE="+strconv.Itoa(e.code), "MUSTER_PROJECT="+a.opts.Spec.Project)
+	result, err := process.Run(ctx, process.Command{ID: "on_exit", Argv: argv, Env: env, Dir: a.opts.Dir})
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		a.warn(fault.New(fault.Timeout, "on_exit %q has not ended within %s and was killed", argv, spec.OnExitTimeout))
+	case err != nil:
+		a.warn(fault.From(err).At("on_exit"))
+	case result.Exit.Code != 0:
+		a.warn(fault.New(fault.StartFailed, "on_exit %q ended with code %d", argv, result.Exit.Code).WithFix("correct the command"))
+	}
+}
+
+// monotonicNow is what systemd wants beside RELOADING=1.
+func monotonicNow() string {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)
+}

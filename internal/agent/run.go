@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/lifecycle"
+	"github.com/muster-run/muster/internal/sdnotify"
+)
+
+// forcedCode is the exit code after Ctrl-C.
+const forcedCode = 130
+
+// ending is a request to end, and how.
+type ending struct {
+	reason string
+	code   int
+	now    bool
+}
+
+// Run applies the spec and serves until something ends it: ctx, a signal, a
+// stop request over the API, or (UntilEnded) the end of all workers. It returns
+// the exit code when no worker is left and everything is undone. The error says
+// what of the agent itself failed; workers that fail are no error. Call it once.
+func (a *Agent) Run(ctx context.Context) (int, error) {
+	failed := make(chan lifecycle.Failure, 1)
+	parts := lifecycle.New(func(f lifecycle.Failure) { failed <- f })
+	if err := parts.Start(context.WithoutCancel(ctx), lifecycle.Part{
+		Name: "control", Run: func(ctx context.Context) error { return a.server.Serve(ctx, a.socket) },
+	}); err != nil {
+		return 1, err
+	}
+	a.publish(event.AgentStarted{PID: os.Getpid(), Version: a.opts.Version, Project: a.opts.Spec.Project})
+	a.opts.Serving()
+
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	first := make(chan struct{}) // the first apply is over
+	go func() {                  // ends with its apply, or with work
+		defer close(first)
+		a.report(a.Apply(work, a.opts.Spec).Outcome)
+		a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.opts.Spec.Apps)))
+	}()
+	end, err := a.serve(ctx, work, failed)
+	stopWork()
+	a.end(end)
+	<-first
+	close(a.over)
+	return end.code, errors.Join(err, parts.Stop(), a.teardown.Run())
+}
+
+// serve obeys signals and requests until one of them ends the agent.
+func (a *Agent) serve(ctx, work context.Context, failed <-chan lifecycle.Failure) (ending, error) {
+	var ended <-chan int
+	if a.opts.UntilEnded {
+		ended = a.supervisor.AllEnded()
+	}
+	for {
+		select {
+		case e := <-a.asked:
+			return e, nil
+		case sig := <-a.opts.Signals:
+			if e, ends := a.signal(work, sig); ends {
+				return e, nil
+			}
+		case code := <-ended:
+			return ending{reason: "all workers have ended", code: code}, nil
+		case <-ctx.Done():
+			return ending{reason: "the caller has ended"}, nil
+		case f := <-failed:
+			err := fault.New(fault.Internal, "the control server has ended: %w", f.Err)
+			return ending{reason: err.Text, code: 1}, err
+		}
+	}
+}
+
+// signal obeys one signal; ends says that it ends the agent.
+func (a *Agent) signal(work context.Context, sig os.Signal) (e ending, ends bool) {
+	switch sig {
+	case syscall.SIGTERM:
+		return ending{reason: "signal SIGTERM"}, true
+	case os.Interrupt:
+		return ending{reason: "Ctrl-C (signal SIGINT)", code: forcedCode}, true
+	case syscall.SIGHUP:
+		if a.opts.Load == nil {
+			return ending{reason: "signal SIGHUP (the terminal was closed)", code: 128 + int(syscall.SIGHUP)}, true
+		}
+		a.ordered("reload", "SIGHUP")
+		go a.reloadConfiguration(work) // ends with its apply, or with work
+	case syscall.SIGTTIN:
+		a.ordered("scale +1", "SIGTTIN")
+		go a.grow(work, +1)
+	case syscall.SIGTTOU:
+		a.ordered("scale -1", "SIGTTOU")
+		go a.grow(work, -1)
+	}
+	return ending{}, false
+}
+
+// ordered publishes that a signal has given an order.
+func (a *Agent) ordered(verb, sig string) {
+	a.publish(event.Order{Verb: verb, Target: "all", By: "signal " + sig})
+}
+
+// reloadConfiguration loads the file anew and applies it. A file that is not
+// valid changes nothing.
+func (a *Agent) reloadConfiguration(ctx context.Context) {
+	a.notify("RELOADING=1\n" + monotonicNow())
+	defer a.notify("READY=1")
+	s, err := a.opts.Load()
+	if err != nil {
+		a.warn(fault.From(err))
+		return
+	}
+	a.report(a.Apply(ctx, s).Outcome)
+}
+
+// grow scales every app by one worker.
+func (a *Agent) grow(ctx context.Context, by int) {
+	a.report(a.supervisor.Scale(ctx, api.Order{Selector: "all", Workers: by, Relative: true}))
+}
+
+// Stop asks the agent to end and returns when every worker is gone and the
+// hooks have run. It may be called by several at once: the first decides the
+// exit code, and one that says Now makes haste.
+func (a *Agent) Stop(r api.StopRequest) {
+	reason := r.Reason
+	if reason == "" {
+		reason = "asked over the control socket"
+	}
+	select {
+	case a.asked <- ending{reason: reason, code: r.ExitCode, now: r.Now}:
+	case <-a.over:
+	}
+	<-a.over
+}
+
+// report tells what has failed of an order that nobody waits for.
+func (a *Agent) report(o api.Outcome) {
+	for _, r := range o.Results {
+		if r.Fault != nil {
+			f := r.Fault
+			if f.Where == "" && r.App != "" {
+				f = f.At(r.App)
+			}
+			a.warn(f)
+		}
+	}
+}
+
+func (a *Agent) warn(f *fault.Fault) { a.publish(event.Warning{Fault: *f}) }
+
+func (a *Agent) publish(d event.Data) {
+	a.events.Publish(event.Event{Node: a.opts.Node, Slot: event.NoSlot, Data: d})
+}
+
+// notify tells systemd, where it has started the agent.
+func (a *Agent) notify(state string) {
+	if err := sdnotify.Notify(state); err != nil {
+		a.opts.Log.Warn("systemd was not told", "error", err)
+	}
+}

@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
+)
+
+// session is one run of the command line.
+type session struct {
+	stdin    io.Reader
+	out, err *printer
+	environ  []string
+	flags    globalFlags
+}
+
+// globalFlags are those of every command.
+type globalFlags struct {
+	config, project, output        string
+	json, quiet, noColour, noInput bool
+	verbose                        bool
+}
+
+// status is the error of a command that has printed everything it had to say
+// and ends with an exit code of its own.
+type status int
+
+func (s status) Error() string { return "exit status" }
+
+// Run runs one command line (args without the program's name) and returns its
+// exit code: 0 ok, 1 the action failed, 2 usage or configuration, 3 not running
+// or degraded, 4 no such app, 5 agent unreachable, 6 denied, 7 partly done,
+// 124 timed out, 130 interrupted; `run` and `exec` pass their program's code.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
+	noColour := hasFlag(args, "--no-color")
+	s := &session{
+		stdin: stdin, environ: environ,
+		out: newPrinter(stdout, environ, noColour), err: newPrinter(stderr, environ, noColour),
+	}
+	root := s.root()
+	root.SetArgs(negatives(args))
+	root.SetIn(stdin)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	return s.finish(root.ExecuteContext(context.Background()))
+}
+
+// hasFlag looks for a flag before "--", so that a usage error knows it, too.
+func hasFlag(args []string, flag string) bool {
+	for _, a := range args {
+		if a == "--" {
+			return false
+		}
+		if a == flag {
+			return true
+		}
+	}
+	return false
+}
+
+// finish prints an error and gives its exit code.
+func (s *session) finish(err error) int {
+	var code status
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, context.Canceled) && fault.CodeOf(err) == "":
+		err = fault.New(fault.Interrupted, "interrupted")
+	case errors.Is(err, context.DeadlineExceeded) && fault.CodeOf(err) == "":
+		err = fault.New(fault.Timeout, "it took longer than --timeout")
+	}
+	s.printFault(fault.From(err))
+	return fault.ExitCode(fault.From(err))
+}
+
+// printFault prints where, what and the code on one line, then the last output
+// and what to do, indented.
+func (s *session) printFault(f *fault.Fault) {
+	var b strings.Builder
+	b.WriteString(s.err.paint(red, "error:") + " ")
+	if f.Where != "" && !strings.HasPrefix(f.Text, f.Where) {
+		b.WriteString(f.Where + ": ")
+	}
+	b.WriteString(f.Text + " " + s.err.paint(dim, "("+string(f.Code)+")") + "\n")
+	for _, line := range f.Output {
+		b.WriteString("  " + s.err.paint(dim, "|") + " " + line + "\n")
+	}
+	if f.Fix != "" {
+		b.WriteString("  " + s.err.paint(dim, "fix:") + " " + f.Fix + "\n")
+	}
+	s.err.printf("%s", b.String())
+}
+
+// note prints a line for people, unless -q was given.
+func (s *session) note(format string, args ...any) {
+	if !s.flags.quiet {
+		s.err.line(format, args...)
+	}
+}
+
+// interruptible ends with the first Ctrl-C or TERM.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+}
+
+// root builds the whole tree of commands.
+func (s *session) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "muster",
+		Short: "Run server programs as supervised pools of workers",
+		Long: "muster runs any server program as a supervised pool of worker processes and\n" +
+			"replaces them without dropping a request.",
+		SilenceUsage: true, SilenceErrors: true,
+		Args:              s.noSuchCommand,
+		RunE:              func(*cobra.Command, []string) error { return s.welcome() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return s.checkFormat() },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(flagFault)
+	s.globalFlags(root.PersistentFlags())
+	for _, g := range groups() {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+	}
+	for _, g := range groups() {
+		for _, make := range g.commands {
+			c := make(s)
+			c.GroupID = g.id
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(s.agentCommand(), s.docsCommand())
+	root.SetHelpCommandGroupID("more")
+	root.InitDefaultHelpCmd()
+	return root
+}
+
+// group is one heading of `muster help`.
+type group struct {
+	id, title string
+	commands  []func(*session) *cobra.Command
+}
+
+func groups() []group {
+	return []group{
+		{"run", "Run:", []func(*session) *cobra.Command{
+			(*session).runCommand, (*session).upCommand, (*session).downCommand,
+		}},
+		{"change", "Change what runs:", []func(*session) *cobra.Command{
+			(*session).startCommand, (*session).stopCommand, (*session).restartCommand,
+			(*session).reloadCommand, (*session).rollbackCommand, (*session).scaleCommand,
+			(*session).signalCommand,
+		}},
+		{"look", "Look:", []func(*session) *cobra.Command{
+			(*session).statusCommand, (*session).logsCommand, (*session).eventsCommand,
+			(*session).execCommand,
+		}},
+		{"more", "Configuration and more:", []func(*session) *cobra.Command{
+			(*session).validateCommand, (*session).configCommand, (*session).explainCommand,
+			(*session).completionCommand, (*session).versionCommand,
+		}},
+	}
+}
+
+func (s *session) globalFlags(f *pflag.FlagSet) {
+	f.StringVarP(&s.flags.config, "config", "c", getenv(s.environ, "MUSTER_CONFIG"), "configuration file (default: muster.yaml here or above)")
+	f.StringVar(&s.flags.project, "project", getenv(s.environ, "MUSTER_PROJECT"), "name of a running project, where there is no file")
+	f.StringVarP(&s.flags.output, "output", "o", "", "table, wide, json, jsonl, yaml or name")
+	f.BoolVar(&s.flags.json, "json", false, "the same as -o json")
+	f.BoolVarP(&s.flags.quiet, "quiet", "q", false, "print errors only")
+	f.BoolVarP(&s.flags.verbose, "verbose", "v", false, "print more")
+	f.BoolVar(&s.flags.noColour, "no-color", false, "no colour (also NO_COLOR)")
+	f.BoolVar(&s.flags.noInput, "no-input", false, "never ask; take the default answer")
+	f.Lookup("config").DefValue, f.Lookup("project").DefValue = "", ""
+}
+
+func (s *session) welcome() error {
+	s.out.printf("%s", `muster runs server programs as supervised pools of workers.
+
+  muster run -n 4 --listen :8000 -- gunicorn app:app   run a program, no file needed
+  muster up                                            run the apps of ./muster.yaml
+  muster status                                        what runs, and why not
+  muster reload web                                    new release, no request lost
+
+`+"`muster help` lists all commands, `muster help COMMAND` explains one.\n")
+	return nil
+}
+
+// noSuchCommand refuses what is no command, with what it may have meant.
+func (s *session) noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	f := fault.New(fault.Usage, "there is no command %q", args[0]).WithFix("`muster help` lists the commands")
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		f = f.WithFix("did you mean `muster " + strings.Join(like, "` or `muster ") + "`?")
+	}
+	return f
+}
+
+// flagFault turns a flag error into a usage fault with what it may have meant.
+func flagFault(cmd *cobra.Command, err error) error {
+	f := fault.New(fault.Usage, "%w", err).WithFix("see `" + cmd.CommandPath() + " --help`")
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return f
+	}
+	if len(unknown.GetSpecifiedName()) > 1 {
+		f = fault.New(fault.Usage, "`%s` has no flag --%s", cmd.CommandPath(), unknown.GetSpecifiedName()).WithFix(f.Fix)
+		if like := closestFlag(cmd, unknown.GetSpecifiedName()); like != "" {
+			return f.WithFix("did you mean --" + like + "?")
+		}
+	}
+	return f
+}
+
+func closestFlag(cmd *cobra.Command, name string) string {
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	return spec.Nearest(name, known)
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
+)
+
+// completionPatience bounds the question to the agent: a shell waits for it.
+const completionPatience = 500 * time.Millisecond
+
+func (s *session) completionCommand() *cobra.Command {
+	shells := []string{"bash", "zsh", "fish"}
+	return &cobra.Command{
+		Use: "completion bash|zsh|fish", Short: "Print a script that completes commands and apps",
+		Example: "  source <(muster completion bash)\n  muster completion zsh > \"${fpath[1]}/_muster\"\n" +
+			"  muster completion fish | source",
+		Args:      exactly(1, "a shell: "+strings.Join(shells, ", ")),
+		ValidArgs: shells,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch args[0] {
+			case "bash":
+				return cmd.Root().GenBashCompletionV2(s.out, true)
+			case "zsh":
+				return cmd.Root().GenZshCompletion(s.out)
+			case "fish":
+				return cmd.Root().GenFishCompletion(s.out, true)
+			}
+			return fault.New(fault.Usage, "there is no completion for %q", args[0]).
+				WithFix("choose one of " + strings.Join(shells, ", "))
+		},
+	}
+}
+
+// completeSelectors completes the first argument.
+func (s *session) completeSelectors(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return s.selectors(cmd.Context(), word), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeSecond completes a selector behind another argument.
+func (s *session) completeSecond(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.selectors(cmd.Context(), word), cobra.ShellCompDirectiveNoFileComp
+}
+
+// selectors are the names of what runs, or of what the file declares when no
+// agent answers.
+func (s *session) selectors(ctx context.Context, word string) []string {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	apps := s.knownApps(ctx)
+	list := []string{}
+	for _, a := range apps {
+		list = append(list, a.Name)
+		for _, tag := range a.Tags {
+			list = append(list, "tag:"+tag)
+		}
+		if strings.Contains(word, "#") {
+			for _, w := range a.Workers {
+				list = append(list, workerName(w.App, w.Slot))
+			}
+		}
+	}
+	if len(apps) > 0 {
+		list = append(list, "all")
+	}
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(name string) bool { return !strings.HasPrefix(name, word) })
+}
+
+func (s *session) knownApps(ctx context.Context) []api.App {
+	ctx, cancel := context.WithTimeout(ctx, completionPatience)
+	defer cancel()
+	if c, _, err := s.connect(); err == nil {
+		if st, err := c.Status(ctx); err == nil {
+			return st.Apps
+		}
+	}
+	loaded, err := s.load()
+	if err != nil {
+		return nil
+	}
+	var apps []api.App
+	for _, a := range loaded.Spec.Apps {
+		app := api.App{Name: a.Name, Tags: a.Tags}
+		for slot := range a.Workers {
+			app.Workers = append(app.Workers, api.Worker{App: a.Name, Slot: slot})
+		}
+		apps = append(apps, app)
+	}
+	return apps
+}

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/spec"
+)
+
+func (s *session) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Short: "Show the configuration, its schema, or what differs",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(cmd, "`muster config` knows show, schema and diff, not %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage(cmd, "`muster config` needs one of show, schema and diff")
+		},
+	}
+	cmd.AddCommand(s.configShow(), s.configSchema(), s.configDiff())
+	return cmd
+}
+
+func (s *session) configShow() *cobra.Command {
+	origin := false
+	cmd := &cobra.Command{
+		Use: "show", Short: "Print the effective configuration, secrets masked",
+		Long: "Show prints what muster.yaml means with every default filled in. Values that look\n" +
+			"like secrets are masked. --origin adds where each value comes from.",
+		Args: exactly(0, "nothing"),
+		RunE: func(*cobra.Command, []string) error {
+			loaded, err := s.load()
+			if err != nil {
+				return err
+			}
+			if s.format() != formatYAML {
+				if done, err := s.printData(loaded.Spec.Masked()); done || err != nil {
+					return err
+				}
+			}
+			s.out.printf("%s", config.Show(loaded, origin))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&origin, "origin", false, "say where each value comes from")
+	return cmd
+}
+
+func (s *session) configSchema() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Print the JSON schema of muster.yaml",
+		Args: exactly(0, "nothing"),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := s.out.Write(config.Schema())
+			return err
+		},
+	}
+}
+
+func (s *session) configDiff() *cobra.Command {
+	return &cobra.Command{
+		Use: "diff", Short: "Show what `muster up` would change",
+		Args: exactly(0, "nothing"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := s.load()
+			if err != nil {
+				return err
+			}
+			changes, err := s.dial(s.targetOf(loaded)).Diff(cmd.Context(), loaded.Spec)
+			if err != nil && fault.CodeOf(err) == fault.AgentUnreachable {
+				changes, err = spec.Diff(spec.Spec{Project: loaded.Spec.Project}, loaded.Spec), nil
+			}
+			if err != nil {
+				return err
+			}
+			return s.showChanges(changes)
+		},
+	}
+}
+
+// showChanges prints changes as data or as a list for people.
+func (s *session) showChanges(changes []spec.Change) error {
+	if changes == nil {
+		changes = []spec.Change{}
+	}
+	if done, err := s.printData(changes); done || err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		s.out.line("no changes")
+	}
+	s.listChanges(s.out, changes)
+	return nil
+}
+
+// listChanges prints one block for each app: what happens to it, and why.
+func (s *session) listChanges(p *printer, changes []spec.Change) {
+	seen := ""
+	for _, c := range changes {
+		if title := changeTitle(c); title != seen {
+			p.line("%s", p.paint(changeInk(c.Action), title))
+			seen = title
+		}
+		if c.Field != "" {
+			p.line("    %s", changeWords(c))
+		}
+	}
+}
+
+func changeTitle(c spec.Change) string {
+	switch c.Action {
+	case spec.AddApp:
+		return "+ " + c.App
+	case spec.RemoveApp:
+		return "- " + c.App
+	case spec.ReloadApp:
+		return "~ " + c.App + " (its workers are replaced, rolling)"
+	case spec.ScaleApp:
+		return "~ " + c.App + " (scaled)"
+	case spec.UpdateApp:
+		return "~ " + c.App + " (no worker is touched)"
+	case spec.UpdateSpec:
+	}
+	return "~ project"
+}
+
+func changeInk(a spec.Action) ink {
+	switch a {
+	case spec.AddApp:
+		return green
+	case spec.RemoveApp:
+		return red
+	case spec.ReloadApp, spec.ScaleApp, spec.UpdateApp, spec.UpdateSpec:
+	}
+	return yellow
+}
+
+func changeWords(c spec.Change) string {
+	switch {
+	case c.Old == "":
+		return fmt.Sprintf("%s: %s", c.Field, c.New)
+	case c.New == "":
+		return fmt.Sprintf("%s: %s (removed)", c.Field, c.Old)
+	}
+	return fmt.Sprintf("%s: %s -> %s", c.Field, c.Old, c.New)
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/client"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+)
+
+// errSeenAll ends a listing of past events.
+var errSeenAll = errors.New("all past events are printed")
+
+// eventsPause without an event means that the past is told.
+const eventsPause = 100 * time.Millisecond
+
+func (s *session) eventsCommand() *cobra.Command {
+	var follow bool
+	var after uint64
+	cmd := &cobra.Command{
+		Use: "events", Short: "Print what happened",
+		Long: "Events prints the facts that the agent has kept, oldest first; -f goes on with new ones.\n" +
+			"-o jsonl prints them whole; their seq is what --after takes.",
+		Example: "  muster events\n  muster events -f -o jsonl --after 120",
+		Args:    exactly(0, "nothing"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.events(cmd.Context(), after, follow)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes until Ctrl-C")
+	cmd.Flags().Uint64Var(&after, "after", 0, "only events with a higher sequence number")
+	return cmd
+}
+
+func (s *session) events(ctx context.Context, after uint64, follow bool) error {
+	c, t, err := s.connect()
+	if err != nil {
+		return err
+	}
+	if follow {
+		var cancel context.CancelFunc
+		ctx, cancel = interruptible(ctx)
+		defer cancel()
+		err = c.Events(ctx, after, s.printEvent(newNarrator()))
+		if fault.CodeOf(err) == fault.Interrupted {
+			return nil
+		}
+		return t.unreachable(err)
+	}
+	return t.unreachable(s.pastEvents(ctx, c, after))
+}
+
+// printEvent prints one event in the chosen format.
+func (s *session) printEvent(n *narrator) func(event.Event) error {
+	whole := s.format() == formatJSON || s.format() == formatJSONL
+	return func(e event.Event) error {
+		if whole {
+			text, err := json.Marshal(e)
+			if err != nil {
+				return fault.New(fault.Internal, "cannot print an event: %w", err)
+			}
+			_, err = s.out.Write(append(text, '\n'))
+			return err
+		}
+		text, m := n.line(e)
+		if text == "" {
+			return nil
+		}
+		if i := m.ink(); i != 0 {
+			text = s.out.paint(i, text)
+		}
+		_, err := s.out.Write([]byte(e.Time.Local().Format("2006-01-02 15:04:05.000") + " " + text + "\n"))
+		return err
+	}
+}
+
+// pastEvents prints what the agent has kept and then ends.
+func (s *session) pastEvents(ctx context.Context, c *client.Client, after uint64) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	quiet := time.AfterFunc(time.Second, func() { cancel(errSeenAll) })
+	defer quiet.Stop()
+	print := s.printEvent(newNarrator())
+	err := c.Events(ctx, after, func(e event.Event) error {
+		quiet.Reset(eventsPause)
+		return print(e)
+	})
+	if errors.Is(context.Cause(ctx), errSeenAll) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/client"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
+)
+
+func (s *session) logsCommand() *cobra.Command {
+	var lines, since string
+	var o client.LogOptions
+	cmd := &cobra.Command{
+		Use: "logs [SELECTOR]", Short: "Print what workers wrote",
+		Long: "Logs prints the recorded output of workers. -f goes on with what comes; a reader that is\n" +
+			"too slow misses lines and is told how many. The files hold more: see log: in muster.yaml.",
+		Example: "  muster logs web -n 50\n  muster logs web#2 -f\n  muster logs all --since 10m --stream stderr -o jsonl",
+		Args:    between(0, 1, "one SELECTOR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.Selector = args[0]
+			}
+			if err := logWindow(cmd, &o, lines, since, time.Now()); err != nil {
+				return err
+			}
+			return s.logs(cmd.Context(), o)
+		},
+		ValidArgsFunction: s.completeSelectors,
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes until Ctrl-C")
+	f.StringVarP(&lines, "lines", "n", "100", "how many lines of the past, or all")
+	f.StringVar(&since, "since", "", "not older than this: 10m, 2h, or a time like 2006-01-02T15:04:05Z")
+	f.StringVar(&o.Stream, "stream", "", "stdout or stderr (default: both)")
+	return cmd
+}
+
+// logWindow reads -n, --since and --stream.
+func logWindow(cmd *cobra.Command, o *client.LogOptions, lines, since string, now time.Time) error {
+	if o.Stream != "" && o.Stream != "stdout" && o.Stream != "stderr" {
+		return usage(cmd, "--stream %s: write stdout or stderr", o.Stream)
+	}
+	if o.Lines = -1; lines != "all" {
+		n, err := strconv.Atoi(lines)
+		if err != nil || n < 0 {
+			return usage(cmd, "-n %s: write a number or all", lines)
+		}
+		o.Lines = n
+	}
+	if since == "" {
+		return nil
+	}
+	var d spec.Duration
+	if err := d.UnmarshalText([]byte(since)); err == nil {
+		o.Since = now.Add(-d.D())
+		return nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, since, time.Local); err == nil {
+			o.Since = t
+			return nil
+		}
+	}
+	return usage(cmd, "--since %s: write a duration like 10m or a time like 2006-01-02T15:04:05Z", since)
+}
+
+func (s *session) logs(ctx context.Context, o client.LogOptions) error {
+	c, t, err := s.connect()
+	if err != nil {
+		return err
+	}
+	if o.Follow {
+		var cancel context.CancelFunc
+		ctx, cancel = interruptible(ctx)
+		defer cancel()
+	}
+	view := logView{session: s, json: s.format() == formatJSON || s.format() == formatJSONL}
+	err = c.Logs(ctx, o, view.print)
+	if fault.CodeOf(err) == fault.Interrupted { // Ctrl-C is how a follower ends
+		return nil
+	}
+	return t.unreachable(err)
+}
+
+// logView prints records.
+type logView struct {
+	session *session
+	json    bool
+	apps    []string // in order of appearance, for the colours
+	width   int
+}
+
+func (v *logView) print(r api.Record) error {
+	p := v.session.out
+	if v.json {
+		text, err := json.Marshal(r)
+		if err != nil {
+			return fault.New(fault.Internal, "cannot print a record: %w", err)
+		}
+		_, err = p.Write(append(text, '\n'))
+		return err
+	}
+	if r.Lost > 0 {
+		v.session.err.line("%s", v.session.err.paint(yellow, count(r.Lost, "line")+" lost: this reader was too slow"))
+	}
+	_, err := p.Write([]byte(v.prefix(p, r) + r.Line + reset(p, r.Line) + "\n"))
+	return err
+}
+
+// prefix is "web#0 | ", coloured by app and padded to the longest so far.
+func (v *logView) prefix(p *printer, r api.Record) string {
+	name := r.App
+	if r.Slot >= 0 {
+		name = workerName(r.App, r.Slot)
+	}
+	return speaker(p, name, v.colour(r.App), v.pad(len(name)))
+}
+
+func (v *logView) pad(n int) int {
+	v.width = max(v.width, n)
+	return v.width
+}
+
+func (v *logView) colour(app string) ink {
+	for i, known := range v.apps {
+		if known == app {
+			return appInk(app, v.apps[:i+1])
+		}
+	}
+	v.apps = append(v.apps, app)
+	return appInk(app, v.apps)
+}

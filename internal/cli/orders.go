@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/client"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+)
+
+// orderFlags are those of every command that gives an order.
+type orderFlags struct {
+	timeout time.Duration
+	wait    bool
+}
+
+func (f *orderFlags) register(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this time, exit code 124 (default: wait for the end)")
+	cmd.Flags().BoolVar(&f.wait, "wait", true, "wait until the order is carried out; --wait=false only gives it")
+}
+
+// bounded is ctx with the --timeout.
+func (f *orderFlags) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.timeout > 0 {
+		return context.WithTimeout(ctx, f.timeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+// orderCall is one of the client's methods on workers.
+type orderCall func(*client.Client, context.Context, api.Order) (api.Outcome, error)
+
+// order is an order to give and how to talk about it.
+type order struct {
+	api.Order
+	call orderCall
+	// verb is its name on the wire; doing describes it while it runs.
+	verb, doing string
+	// goal is the state that counts as done, for the progress lines.
+	goal event.State
+	// next is the command to look at afterwards.
+	next string
+}
+
+// give carries out an order with progress, prints what came of it, and returns
+// the fault that decides the exit code.
+func (s *session) give(cmd *cobra.Command, flags *orderFlags, o order) error {
+	c, t, err := s.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := interruptible(cmd.Context())
+	defer cancel()
+	ctx, cancel = flags.bounded(ctx)
+	defer cancel()
+	stop := s.follow(ctx, c, o.progress())
+	outcome, err := o.run(ctx, c, flags.wait)
+	stop()
+	if err != nil {
+		return t.unreachable(err)
+	}
+	return s.report(outcome, o.next)
+}
+
+// run gives the order and waits for its outcome; without wait only until the
+// agent says that it has it.
+func (o order) run(ctx context.Context, c *client.Client, wait bool) (api.Outcome, error) {
+	if wait {
+		return o.call(c, ctx, o.Order)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		api.Outcome
+		error
+	}
+	answered := make(chan answer, 1)
+	since := time.Now()
+	go func() {
+		out, err := o.call(c, ctx, o.Order)
+		answered <- answer{out, err}
+	}()
+	given := make(chan struct{})
+	go func() { // ends with ctx, or at the order's event
+		_ = c.Events(ctx, 0, func(e event.Event) error {
+			if d, ok := e.Data.(event.Order); ok && d.Verb == o.verb && !e.Time.Before(since) {
+				close(given)
+				return context.Canceled
+			}
+			return nil
+		})
+	}()
+	select {
+	case a := <-answered:
+		return a.Outcome, a.error
+	case <-given:
+		return api.Outcome{Results: []api.Result{{App: o.Selector, Text: o.verb + " is under way"}}}, nil
+	}
+}
+
+// report prints the results of an order: what was done on stdout, what failed
+// on stderr.
+func (s *session) report(outcome api.Outcome, next string) error {
+	f := outcome.Fault()
+	if done, err := s.printData(outcome); done || err != nil {
+		if f != nil && err == nil {
+			return f
+		}
+		return err
+	}
+	failed := 0
+	for _, r := range outcome.Results {
+		switch {
+		case r.Fault != nil:
+			failed++
+		case !s.flags.quiet:
+			s.out.line("%s", resultLine(r))
+		}
+	}
+	if f == nil {
+		if next != "" && len(outcome.Results) > 0 {
+			s.note("%s", s.err.paint(dim, "next: "+next))
+		}
+		return nil
+	}
+	if failed > 1 || len(outcome.Results) > 1 {
+		for _, r := range outcome.Results {
+			if r.Fault != nil {
+				s.printFault(named(r))
+			}
+		}
+	}
+	return f
+}
+
+// named is the fault of a result, with its app as the place where it has none.
+func named(r api.Result) *fault.Fault {
+	if r.Fault.Where == "" && r.App != "" {
+		return r.Fault.At(r.App)
+	}
+	return r.Fault
+}
+
+func resultLine(r api.Result) string {
+	if r.App == "" {
+		return r.Text
+	}
+	return fmt.Sprintf("%s: %s", r.App, r.Text)
+}
+
+// selectorOrder makes a command that takes one selector and gives an order.
+func (s *session) selectorOrder(cmd *cobra.Command, make func(selector string) order) *cobra.Command {
+	flags := &orderFlags{}
+	flags.register(cmd)
+	cmd.Args = exactly(1, "SELECTOR: an app, app#slot, tag:NAME, a glob or all")
+	cmd.ValidArgsFunction = s.completeSelectors
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return s.give(cmd, flags, make(args[0]))
+	}
+	return cmd
+}

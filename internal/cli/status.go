@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/spec"
+)
+
+// watchPause is the time between two pictures of `status -w`.
+const watchPause = 2 * time.Second
+
+func (s *session) statusCommand() *cobra.Command {
+	var all, watch bool
+	cmd := &cobra.Command{
+		Use: "status [SELECTOR]", Aliases: []string{"ps", "ls"}, Short: "Show what runs, and why something does not",
+		Long: "Status lists the apps. With a selector, or with -o wide, it lists their workers. Below the\n" +
+			"table it says why something is not well: the last exit, the last line, the next try.\n\n" +
+			"Exit code 3 when no agent runs, or when an app that should run is not healthy.",
+		Example: "  muster status\n  muster status web\n  muster status --json\n  muster ps --all-projects",
+		Args:    between(0, 1, "one SELECTOR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			show := func(ctx context.Context) error { return s.status(ctx, args) }
+			if all {
+				show = s.statusAll
+			}
+			if watch {
+				return s.repeat(cmd.Context(), show)
+			}
+			return show(cmd.Context())
+		},
+		ValidArgsFunction: s.completeSelectors,
+	}
+	cmd.Flags().BoolVar(&all, "all-projects", false, "list every agent of this user")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every 2s until Ctrl-C")
+	return cmd
+}
+
+// repeat shows something until Ctrl-C; a terminal is cleared in between.
+func (s *session) repeat(ctx context.Context, show func(context.Context) error) error {
+	ctx, cancel := interruptible(ctx)
+	defer cancel()
+	tick := time.NewTicker(watchPause)
+	defer tick.Stop()
+	for {
+		if s.out.tty {
+			s.out.printf("\x1b[H\x1b[2J")
+		}
+		if err := show(ctx); err != nil && fault.CodeOf(err) != "" {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *session) status(ctx context.Context, args []string) error {
+	c, t, err := s.connect()
+	if err != nil {
+		return t.notRunning(err)
+	}
+	st, err := c.Status(ctx)
+	if err != nil {
+		return t.notRunning(err)
+	}
+	if len(args) == 1 {
+		if st.Apps, err = choose(st.Apps, args[0]); err != nil {
+			return err
+		}
+	}
+	if err := s.showStatus(st, len(args) == 1); err != nil {
+		return err
+	}
+	return verdict(st.Apps, len(args) == 1)
+}
+
+func (s *session) showStatus(st api.Status, workers bool) error {
+	if done, err := s.printData(st); done || err != nil {
+		return err
+	}
+	if s.format() == formatName {
+		s.printNames(st.Apps, workers)
+		return nil
+	}
+	v := statusView{printer: s.out, now: time.Now(), wide: s.format() == formatWide}
+	if len(st.Apps) == 0 {
+		s.note("%s has no apps (agent %d)", st.Project, st.AgentPID)
+		return nil
+	}
+	if workers || v.wide {
+		v.workers(st.Apps)
+	} else {
+		v.apps(st.Apps)
+	}
+	v.reasons(st.Apps)
+	return nil
+}
+
+func (s *session) printNames(apps []api.App, workers bool) {
+	for _, a := range apps {
+		if !workers {
+			s.out.line("%s", a.Name)
+			continue
+		}
+		for _, w := range a.Workers {
+			s.out.line("%s", workerName(w.App, w.Slot))
+		}
+	}
+}
+
+// choose keeps what a selector names: apps, with only the chosen workers.
+func choose(apps []api.App, text string) ([]api.App, error) {
+	selector, err := api.ParseSelector(text)
+	if err != nil {
+		return nil, err
+	}
+	var chosen []api.App
+	found := false
+	for _, a := range apps {
+		slots, ok := selector.Match(a.Name, a.Tags)
+		if !ok {
+			continue
+		}
+		if slots != nil {
+			a.Workers = inSlots(a.Workers, slots)
+		}
+		found = found || slots == nil || len(a.Workers) > 0
+		chosen = append(chosen, a)
+	}
+	if !found {
+		return nil, noSuch(apps, text)
+	}
+	return chosen, nil
+}
+
+func inSlots(workers []api.Worker, slots []int) []api.Worker {
+	var kept []api.Worker
+	for _, w := range workers {
+		for _, slot := range slots {
+			if w.Slot == slot {
+				kept = append(kept, w)
+			}
+		}
+	}
+	return kept
+}
+
+// noSuch is the fault of a selector that matches nothing.
+func noSuch(apps []api.App, text string) error {
+	var names []string
+	for _, a := range apps {
+		names = append(names, a.Name)
+	}
+	f := fault.New(fault.NoApp, "nothing is called %q", text)
+	if near := spec.Nearest(text, names); near != "" {
+		return f.WithFix("did you mean " + near + "?")
+	}
+	return f
+}
+
+// verdict is exit code 3 when something that should run is not well. named:
+// the apps were asked for by name, so that a stopped one counts, too.
+func verdict(apps []api.App, named bool) error {
+	for _, a := range apps {
+		switch a.Status {
+		case event.Degraded, event.Recovering, event.AppFailed:
+			return status(3)
+		case event.AppStopped:
+			if named && a.Type == spec.Service {
+				return status(3)
+			}
+		case event.Healthy, event.Reloading:
+		}
+	}
+	return nil
+}
+
+// statusAll lists the agents of this user.
+func (s *session) statusAll(ctx context.Context) error {
+	roots := agent.FindRoots(s.environ)
+	list := []api.Status{}
+	for _, r := range roots.Running() {
+		c := s.dial(target{name: r.Project, file: r.File, paths: roots.Key(r.Key)})
+		st, err := c.Status(ctx)
+		if err != nil {
+			s.note("warning: %s (pid %d) does not answer: %v", r.Project, r.PID, err)
+			continue
+		}
+		list = append(list, st)
+	}
+	if done, err := s.printData(list); done || err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return fault.New(fault.NotRunning, "no agent of this user runs").WithFix("`muster up -d` starts one")
+	}
+	v := statusView{printer: s.out, now: time.Now()}
+	v.projects(list)
+	return nil
+}

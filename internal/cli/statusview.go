@@ -1,0 +1,326 @@
+package cli
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
+)
+
+// reasonLines is how many last lines of a failed worker `status` shows.
+const reasonLines = 3
+
+// statusView draws a status for people.
+type statusView struct {
+	printer *printer
+	now     time.Time
+	wide    bool
+}
+
+// projects is one row for each agent.
+func (v statusView) projects(list []api.Status) {
+	t := table{columns: []column{{"PROJECT", 0}, {"STATUS", 0}, {"APPS", 5}, {"WORKERS", 6}, {"AGENT", 4}, {"UPTIME", 3}, {"FILE", 2}}}
+	for _, st := range list {
+		ready, wanted, worst := 0, 0, event.Healthy
+		for _, a := range st.Apps {
+			ready, wanted = ready+a.Ready, wanted+a.Wanted
+			if rank(a.Status) > rank(worst) {
+				worst = a.Status
+			}
+		}
+		t.add(st.Project, v.health(worst), fmt.Sprint(len(st.Apps)), fmt.Sprintf("%d/%d", ready, wanted),
+			fmt.Sprint(st.AgentPID), age(v.now.Sub(st.StartedAt)), st.File)
+	}
+	t.write(v.printer)
+}
+
+// rank orders human states, worst last. What was stopped on purpose is fine.
+func rank(h event.Health) int {
+	switch h {
+	case event.Healthy, event.AppStopped:
+		return 0
+	case event.Reloading:
+		return 1
+	case event.Recovering:
+		return 2
+	case event.Degraded:
+		return 3
+	case event.AppFailed:
+		return 4
+	}
+	return 0
+}
+
+// apps is one row for each app.
+func (v statusView) apps(apps []api.App) {
+	t := table{columns: []column{
+		{"APP", 0}, {"STATUS", 0}, {"WORKERS", 9}, {"HEALTH", 5}, {"CPU", 4}, {"MEM", 6},
+		{"RESTARTS", 7}, {"UPTIME", 8}, {"PORTS", 3},
+	}}
+	for _, a := range apps {
+		t.add(a.Name, v.health(a.Status), v.workerCount(a), appHealth(a), appCPU(a), appMemory(a),
+			v.restarts(a.Workers), v.uptime(a.Workers), strings.Join(ports(a), " "))
+	}
+	t.write(v.printer)
+}
+
+func (v statusView) health(h event.Health) string {
+	i := yellow
+	switch h {
+	case event.Healthy:
+		i = green
+	case event.AppFailed:
+		i = red
+	case event.AppStopped:
+		i = dim
+	case event.Degraded, event.Reloading, event.Recovering:
+	}
+	return v.printer.paint(i, string(h))
+}
+
+func (v statusView) workerCount(a api.App) string {
+	text := fmt.Sprintf("%d/%d", a.Ready, a.Wanted)
+	if a.Reload != nil {
+		text += fmt.Sprintf(" (reload %d/%d)", a.Reload.Done, a.Reload.Total)
+	}
+	if a.Type == spec.Task {
+		text = "task"
+	}
+	return text
+}
+
+// appHealth is the worst verdict among the workers.
+func appHealth(a api.App) string {
+	worst := ""
+	for _, w := range a.Workers {
+		switch {
+		case w.Health == "failing", worst == "":
+			worst = w.Health
+		case w.Health == "starting" && worst == "ok":
+			worst = w.Health
+		}
+	}
+	return worst
+}
+
+func appCPU(a api.App) string {
+	total, alive := 0.0, false
+	for _, w := range a.Workers {
+		total, alive = total+w.CPU, alive || w.PID > 0
+	}
+	return percent(total, alive)
+}
+
+func percent(v float64, alive bool) string {
+	if !alive {
+		return ""
+	}
+	return fmt.Sprintf("%.1f%%", v)
+}
+
+func appMemory(a api.App) string {
+	var total int64
+	for _, w := range a.Workers {
+		total += w.Memory
+	}
+	return memory(total)
+}
+
+func memory(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return size(n)
+}
+
+// restarts is "5 (2m ago)".
+func (v statusView) restarts(workers []api.Worker) string {
+	total, last := 0, time.Time{}
+	slots := map[int]bool{}
+	for _, w := range workers {
+		if !slots[w.Slot] { // a reload lists a slot twice
+			total += w.Restarts
+		}
+		slots[w.Slot] = true
+		if w.LastRestart != nil && w.LastRestart.After(last) {
+			last = *w.LastRestart
+		}
+	}
+	if total == 0 || last.IsZero() {
+		return fmt.Sprint(total)
+	}
+	return fmt.Sprintf("%d (%s ago)", total, age(v.now.Sub(last)))
+}
+
+// uptime is that of the youngest process.
+func (v statusView) uptime(workers []api.Worker) string {
+	var youngest time.Time
+	for _, w := range workers {
+		if w.PID > 0 && w.StartedAt != nil && w.StartedAt.After(youngest) {
+			youngest = *w.StartedAt
+		}
+	}
+	if youngest.IsZero() {
+		return ""
+	}
+	return age(v.now.Sub(youngest))
+}
+
+// ports are the addresses of an app, short.
+func ports(a api.App) []string {
+	var list []string
+	seen := map[string]bool{}
+	add := func(text string) {
+		if !seen[text] {
+			seen[text] = true
+			list = append(list, text)
+		}
+	}
+	for _, l := range a.Listen {
+		add(shortAddress(l))
+	}
+	for _, w := range a.Workers {
+		names := make([]string, 0, len(w.Ports))
+		for name := range w.Ports {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		for _, name := range names {
+			add(fmt.Sprintf(":%d", w.Ports[name]))
+		}
+	}
+	return list
+}
+
+// shortAddress drops what goes without saying: tcp://0.0.0.0:80 is :80.
+func shortAddress(l string) string {
+	for _, prefix := range []string{"tcp://", "tcp4://", "tcp6://", "unix://"} {
+		l = strings.TrimPrefix(l, prefix)
+	}
+	for _, every := range []string{"0.0.0.0:", "[::]:"} {
+		if rest, ok := strings.CutPrefix(l, every); ok {
+			return ":" + rest
+		}
+	}
+	return l
+}
+
+// workers is one row for each worker.
+func (v statusView) workers(apps []api.App) {
+	t := table{columns: []column{
+		{"WORKER", 0}, {"STATE", 0}, {"PID", 9}, {"HEALTH", 5}, {"CPU", 4}, {"MEM", 6},
+		{"RESTARTS", 7}, {"UPTIME", 8}, {"RELEASE", 3}, {"PORTS", 2}, {"SAYS", 1},
+	}}
+	for _, a := range apps {
+		for _, w := range a.Workers {
+			one := []api.Worker{w}
+			t.add(workerName(w.App, w.Slot), v.state(w.State), pid(w.PID), w.Health, percent(w.CPU, w.PID > 0),
+				memory(w.Memory), v.restarts(one), v.uptime(one), w.Release,
+				strings.Join(ports(api.App{Workers: one}), " "), w.StatusText)
+		}
+	}
+	t.write(v.printer)
+}
+
+func pid(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func (v statusView) state(st event.State) string {
+	i := yellow
+	switch st {
+	case event.Ready:
+		i = green
+	case event.Failed:
+		i = red
+	case event.Stopped:
+		i = dim
+	case event.Starting, event.Draining, event.Stopping, event.Backoff:
+	}
+	return v.printer.paint(i, string(st))
+}
+
+// reasons says below the table why something is not well.
+func (v statusView) reasons(apps []api.App) {
+	var b strings.Builder
+	for _, a := range apps {
+		if a.Why != "" && a.Status != event.Healthy {
+			fmt.Fprintf(&b, "%s: %s\n", a.Name, a.Why)
+		}
+		for _, w := range a.Workers {
+			v.reason(&b, w)
+		}
+		for _, f := range a.Warnings {
+			fmt.Fprintf(&b, "%s %s\n", v.printer.paint(yellow, "warning:"), warningText(a.Name, f))
+		}
+	}
+	if b.Len() > 0 {
+		v.printer.printf("\n%s", b.String())
+	}
+}
+
+// reason is what is wrong with one worker: why, the last exit, the next try,
+// the last lines.
+func (v statusView) reason(b *strings.Builder, w api.Worker) {
+	switch w.State {
+	case event.Backoff, event.Failed:
+	case event.Ready:
+		if w.Health == "failing" {
+			fmt.Fprintf(b, "%s health check fails: %s\n", workerName(w.App, w.Slot), w.HealthText)
+		}
+		return
+	case event.Starting:
+		if w.LastExit == nil || w.LastExit.Planned {
+			return
+		}
+	case event.Draining, event.Stopping, event.Stopped:
+		return
+	}
+	parts := []string{string(w.State)}
+	if w.Why != "" {
+		parts = append(parts, w.Why)
+	}
+	if e := w.LastExit; e != nil && !e.Planned {
+		parts = append(parts, "last "+exitWords(e, v.now))
+	}
+	if w.Next != nil {
+		parts = append(parts, "next try in "+age(w.Next.Sub(v.now)))
+	}
+	fmt.Fprintf(b, "%s %s\n", workerName(w.App, w.Slot), strings.Join(parts, "; "))
+	for _, line := range v.lastLines(w) {
+		fmt.Fprintf(b, "  %s %s\n", v.printer.paint(dim, "|"), line)
+	}
+}
+
+func (v statusView) lastLines(w api.Worker) []string {
+	if w.LastExit != nil && len(w.LastExit.Lines) > 0 {
+		lines := w.LastExit.Lines
+		if !v.wide {
+			lines = lines[max(0, len(lines)-reasonLines):]
+		}
+		return lines
+	}
+	if w.LastLine != "" {
+		return []string{w.LastLine}
+	}
+	return nil
+}
+
+func warningText(app string, f fault.Fault) string {
+	text := f.Error()
+	if f.Where == "" {
+		text = app + ": " + text
+	}
+	if f.Fix != "" {
+		text += "\n  fix: " + f.Fix
+	}
+	return text
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// columnGap stands between two columns.
+const columnGap = "  "
+
+// column is one column of a table. keep orders what a narrow terminal drops:
+// the lowest first, 0 never.
+type column struct {
+	name string
+	keep int
+}
+
+// table is rows under a heading, without lines around them.
+type table struct {
+	columns []column
+	rows    [][]string
+}
+
+// add appends a row; it has one cell for each column.
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// write prints the table. On a terminal that is too narrow columns are dropped;
+// a column without any content is dropped always.
+func (t *table) write(p *printer) {
+	shown := t.fit(p.width)
+	if len(shown) == 0 {
+		return
+	}
+	widths := t.widths()
+	heading := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		heading[i] = p.paint(bold, c.name)
+	}
+	var out strings.Builder
+	for _, row := range append([][]string{heading}, t.rows...) {
+		out.WriteString(joinRow(row, shown, widths))
+		out.WriteByte('\n')
+	}
+	p.printf("%s", out.String())
+}
+
+func joinRow(row []string, shown, widths []int) string {
+	var b strings.Builder
+	for n, i := range shown {
+		if n > 0 {
+			b.WriteString(columnGap)
+		}
+		b.WriteString(row[i])
+		if n < len(shown)-1 {
+			b.WriteString(strings.Repeat(" ", widths[i]-ansi.StringWidth(row[i])))
+		}
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+func (t *table) widths() []int {
+	widths := make([]int, len(t.columns))
+	for i, c := range t.columns {
+		widths[i] = ansi.StringWidth(c.name)
+		for _, row := range t.rows {
+			widths[i] = max(widths[i], ansi.StringWidth(row[i]))
+		}
+	}
+	return widths
+}
+
+// fit chooses the columns that a width holds; 0 holds all.
+func (t *table) fit(width int) []int {
+	var shown []int
+	for i, c := range t.columns {
+		if c.keep == 0 || !t.empty(i) {
+			shown = append(shown, i)
+		}
+	}
+	widths := t.widths()
+	for width > 0 && rowWidth(shown, widths) > width {
+		drop := -1
+		for n, i := range shown {
+			if k := t.columns[i].keep; k > 0 && (drop < 0 || k < t.columns[shown[drop]].keep) {
+				drop = n
+			}
+		}
+		if drop < 0 {
+			break
+		}
+		shown = append(shown[:drop], shown[drop+1:]...)
+	}
+	return shown
+}
+
+func rowWidth(shown, widths []int) int {
+	total := 0
+	for n, i := range shown {
+		if n > 0 {
+			total += len(columnGap)
+		}
+		total += widths[i]
+	}
+	return total
+}
+
+func (t *table) empty(i int) bool {
+	for _, row := range t.rows {
+		if row[i] != "" {
+			return false
+		}
+	}
+	return true
+}

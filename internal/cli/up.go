@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/client"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/spec"
+)
+
+// upFlags are those of `up`.
+type upFlags struct {
+	orderFlags
+	detach, dryRun, yes bool
+}
+
+func (s *session) upCommand() *cobra.Command {
+	flags := &upFlags{}
+	cmd := &cobra.Command{
+		Use: "up", Short: "Run the apps of muster.yaml",
+		Long: "Up runs the apps of muster.yaml in the foreground, or with -d in the background. Where\n" +
+			"an agent runs them already, it shows what differs and applies it: changed apps are\n" +
+			"reloaded without losing a request. It waits until every app is ready or has failed.",
+		Example: "  muster up\n  muster up -d\n  muster up --dry-run",
+		Args:    exactly(0, "nothing; -c names another file"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := s.load()
+			if err != nil {
+				return err
+			}
+			return s.up(cmd.Context(), flags, loaded)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "run the agent in the background")
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only show what would change")
+	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask before apps are removed")
+	return cmd
+}
+
+func (s *session) targetOf(loaded *config.Loaded) target {
+	name := loaded.Spec.Project
+	return target{name: name, file: loaded.File, paths: agent.FindRoots(s.environ).Project(name, loaded.File)}
+}
+
+// up becomes the agent, starts one, or is a client of the one that runs.
+func (s *session) up(ctx context.Context, flags *upFlags, loaded *config.Loaded) error {
+	t := s.targetOf(loaded)
+	_, running := agent.LockHolder(t.paths)
+	switch {
+	case flags.dryRun && !running:
+		return s.showChanges(spec.Diff(spec.Spec{Project: t.name, File: loaded.File, Control: loaded.Spec.Control}, loaded.Spec))
+	case running:
+		return s.update(ctx, flags, t, loaded.Spec)
+	case flags.detach:
+		return s.background(ctx, flags, t, loaded.Spec)
+	}
+	return s.foreground(ctx, loaded)
+}
+
+// update shows the difference to what runs, asks where apps would go, applies
+// it and prints what came of it.
+func (s *session) update(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+	ctx, cancel := interruptible(ctx)
+	defer cancel()
+	c := s.dial(t)
+	changes, err := c.Diff(ctx, wanted)
+	if err != nil {
+		return t.unreachable(err)
+	}
+	if flags.dryRun {
+		return s.showChanges(changes)
+	}
+	if len(changes) == 0 {
+		s.note("no changes")
+		return s.settled(ctx, c, t)
+	}
+	s.listChanges(s.err, changes)
+	if err := s.confirm(flags, changes); err != nil {
+		return err
+	}
+	return s.apply(ctx, flags, t, wanted)
+}
+
+// apply hands the spec to the agent and prints the result and the status.
+func (s *session) apply(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+	ctx, cancel := flags.bounded(ctx)
+	defer cancel()
+	c := s.dial(t)
+	o := order{
+		verb: "apply", doing: "applying", goal: event.Ready,
+		call: func(c *client.Client, ctx context.Context, _ api.Order) (api.Outcome, error) {
+			r, err := c.Apply(ctx, wanted)
+			return r.Outcome, err
+		},
+	}
+	stop := s.follow(ctx, c, o.progress())
+	outcome, err := o.run(ctx, c, flags.wait)
+	stop()
+	if err != nil {
+		return t.unreachable(err)
+	}
+	if s.format() != formatTable && s.format() != formatWide {
+		return s.report(outcome, "")
+	}
+	return s.applied(ctx, c, outcome)
+}
+
+// applied prints the table; faults come behind it, so that they are seen.
+func (s *session) applied(ctx context.Context, c *client.Client, outcome api.Outcome) error {
+	st, err := c.Status(ctx)
+	if err == nil && !s.flags.quiet {
+		v := statusView{printer: s.out, now: time.Now(), wide: s.format() == formatWide}
+		v.apps(st.Apps)
+	}
+	return s.report(failures(outcome), "muster status; muster logs -f")
+}
+
+// failures leaves out what went well: the table says it. One that went well is
+// kept, so that the faults are known to be a part.
+func failures(o api.Outcome) api.Outcome {
+	if o.Fault() != nil {
+		return o
+	}
+	return api.Outcome{Results: []api.Result{{Text: "up: " + count(len(o.Results), "app")}}}
+}
+
+// settled prints the status of what runs unchanged.
+func (s *session) settled(ctx context.Context, c *client.Client, t target) error {
+	st, err := c.Status(ctx)
+	if err != nil {
+		return t.unreachable(err)
+	}
+	if s.flags.quiet {
+		return verdict(st.Apps, false)
+	}
+	if err := s.showStatus(st, false); err != nil {
+		return err
+	}
+	return verdict(st.Apps, false)
+}
+
+// confirm asks on a terminal before apps are removed.
+func (s *session) confirm(flags *upFlags, changes []spec.Change) error {
+	var gone []string
+	for _, c := range changes {
+		if c.Action == spec.RemoveApp {
+			gone = append(gone, c.App)
+		}
+	}
+	if len(gone) == 0 || flags.yes || s.flags.noInput || !s.onTerminal() {
+		return nil
+	}
+	s.err.printf("stop and remove %s? [y/N] ", strings.Join(gone, ", "))
+	answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
+	if a := strings.ToLower(strings.TrimSpace(answer)); a == "y" || a == "yes" {
+		return nil
+	}
+	return fault.New(fault.Interrupted, "nothing was changed").WithFix("-y answers yes")
+}
+
+// background starts an agent of its own session and hands it the spec.
+func (s *session) background(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+	ctx, cancel := interruptible(ctx)
+	defer cancel()
+	pid, err := s.startAgent(ctx, t, wanted)
+	if err != nil {
+		return err
+	}
+	s.note("agent %d runs %s in the background, its log is %s", pid, t.name, t.paths.Log)
+	return s.apply(ctx, flags, t, wanted)
+}
+
+// startAgent starts `muster agent` and returns when its control socket answers.
+func (s *session) startAgent(ctx context.Context, t target, wanted spec.Spec) (int, error) {
+	if err := t.paths.Prepare(); err != nil {
+		return 0, err
+	}
+	log, err := os.OpenFile(t.paths.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, fault.New(fault.StateDir, "cannot open the agent's log: %w", err)
+	}
+	defer log.Close()
+	child, err := spawn(log, s.environ)
+	if err != nil {
+		return 0, err
+	}
+	wanted.Apps = nil // they are applied over the API, with progress
+	if err := child.introduce(ctx, wanted); err != nil {
+		return 0, err
+	}
+	return child.pid, nil
+}
