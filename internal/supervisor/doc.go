@@ -17,20 +17,20 @@
 //
 // # The state machine of a worker
 //
-//	            ┌────────────── start ◄──────────────┐
-//	            ▼                                    │ back-off over
-//	        starting ──needs met──► ready            │
-//	         │  │  └─────┐          │  │             │
-//	  start  │  │ stop,  │ exit     │  │ exit        │
-//	 failed  │  │ late   ▼          │  ▼             │
-//	         │  │      stopping ◄───┼──────────┐     │
-//	         │  └──► draining ◄─────┘          │     │
-//	         │          │  exit, or too late:  │     │
-//	         │          └── SIGKILL ───────────┘     │
-//	         │        stopping: the group is cleared │
-//	         │          │ gone                       │
-//	         ▼          ▼                            │
-//	        accident? ──► stopped (planned) · failed · backoff
+//	           ┌────────────── start ◄──────────────┐
+//	           ▼                                    │ back-off over
+//	       starting ──needs met──► ready            │
+//	        │  │  └─────┐          │  │             │
+//	 start  │  │ stop,  │ exit     │  │ exit        │
+//	failed  │  │ late   ▼          │  ▼             │
+//	        │  │      stopping ◄───┼──────────┐     │
+//	        │  └──► draining ◄─────┘          │     │
+//	        │          │  exit, or too late:  │     │
+//	        │          └── SIGKILL ───────────┘     │
+//	        │        stopping: the group is cleared │
+//	        │          │ gone                       │
+//	        ▼          ▼                            │
+//	       accident? ──► stopped (planned) · failed · backoff
 //
 // Every state that waits has an exit on failure: starting has the ready
 // timeout, draining the stop timeout, stopping ends by SIGKILL, back-off by its

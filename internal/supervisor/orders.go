@@ -344,7 +344,8 @@ func (p *pool) scale(n int) *fault.Fault {
 	}
 	app := p.app
 	app.Workers = n
-	for _, problem := range (spec.Spec{Project: p.sup.opts.Project, Apps: []spec.App{app}}).Validate() {
+	alone := spec.Spec{Project: p.sup.opts.Project, Control: spec.Control{Mode: 0o600}, Apps: []spec.App{app}}
+	for _, problem := range alone.Validate() {
 		if !strings.Contains(problem.Path, "depends_on") {
 			return fault.New(fault.Usage, "%s", problem.Text).At(p.name)
 		}

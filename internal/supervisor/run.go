@@ -15,7 +15,6 @@ import (
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
-	"github.com/muster-run/muster/internal/sdnotify"
 	"github.com/muster-run/muster/spec"
 	"golang.org/x/sys/unix"
 )
@@ -40,7 +39,7 @@ type run struct {
 	lines     []string      // the last it printed, once it is gone
 	lineSeen  bool          // a line matched ready.output
 
-	notify   *sdnotify.Socket
+	notify   notifier
 	output   *output.Attachment
 	tracker  health.Tracker
 	watchdog time.Duration
@@ -79,17 +78,17 @@ func (r *run) launch() {
 
 // starter does the blocking part of a start; it owns copies only.
 type starter struct {
-	sup       *Supervisor
-	id        string
-	slot      int
-	gen       *generation
-	log       *output.Log
-	onLine    func(api.Record)
+	sup    *Supervisor
+	id     string
+	slot   int
+	gen    *generation
+	log    *output.Log
+	onLine func(api.Record)
 }
 
 type startedRun struct {
 	proc   process.Proc
-	notify *sdnotify.Socket
+	notify notifier
 	output *output.Attachment
 }
 
@@ -119,7 +118,7 @@ func (s starter) start() (out startedRun, err error) {
 	if cmd.Identity != nil {
 		uid = int(cmd.Identity.UID)
 	}
-	if out.notify, err = sdnotify.Listen(filepath.Join(s.sup.opts.RunDir, "n", short), uid); err != nil {
+	if out.notify, err = s.sup.opts.notify(filepath.Join(s.sup.opts.RunDir, "n", short), uid); err != nil {
 		return out, err
 	}
 	if out.proc, err = s.sup.opts.Starter.Start(cmd); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/sdnotify"
 	"github.com/muster-run/muster/spec"
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +39,13 @@ type Options struct {
 	accepting func(pids []int, inodes []uint64) listener.Answer
 	foreign   func(pids []int, ours map[uint64]bool) ([]listener.Socket, error)
 	members   func(process.Proc) []int
+	notify    func(path string, uid int) (notifier, error)
+}
+
+// notifier is the sd_notify socket of one worker.
+type notifier interface {
+	Messages() <-chan sdnotify.Message
+	Close() error
 }
 
 // Supervisor owns the workers of one host. Its methods are safe for concurrent
@@ -63,8 +71,8 @@ type Supervisor struct {
 	// prebound are listeners that Apply has bound and no generation has taken.
 	prebound map[string]*bound
 
-	ended   chan int
-	usage   usage
+	ended chan int
+	usage usage
 }
 
 // group counts helper goroutines. Each does one blocking thing and ends by
@@ -78,6 +86,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	if opts.bind == nil {
 		opts.bind, opts.accepting, opts.foreign = listener.Bind, listener.Accepting, listener.Foreign
+		opts.notify = func(path string, uid int) (notifier, error) { return sdnotify.Listen(path, uid) }
 	}
 	for _, dir := range []string{opts.LogDir, filepath.Join(opts.RunDir, "n"), filepath.Join(opts.RunDir, "o")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -1,0 +1,187 @@
+package supervisor
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/spec"
+)
+
+func TestStartAndStop(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 3))
+		w.wantStates("web", "ready ready ready")
+		if a := w.app("web"); a.Status != event.Healthy || a.Ready != 3 || a.Release != "r1" || a.Generation != 1 {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// S1.6: a worker that dies is replaced, and the exit is reported in full.
+func TestCrashIsReplacedAfterBackoff(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 2))
+		before := w.pids("web")
+		w.fake.Print(w.id(before[1]), 2, "boom\n")
+		w.pass(2 * time.Second)
+		w.crash("web", 1, -1, syscall.SIGKILL)
+		w.wantStates("web", "ready backoff")
+		w.pass(100 * time.Millisecond)
+		w.pass(100 * time.Millisecond)
+		w.wantStates("web", "ready ready")
+		after := w.workers("web")
+		if after[0].PID != before[0] || after[1].PID == before[1] {
+			t.Errorf("pids %v then %v", before, w.pids("web"))
+		}
+		v := after[1]
+		if v.Restarts != 1 || v.LastRestart == nil || v.LastExit == nil {
+			t.Fatalf("%+v", v)
+		}
+		if e := v.LastExit; e.Signal != "SIGKILL" || e.Code != -1 || e.PID != before[1] || e.Planned ||
+			e.Uptime < 2*time.Second || len(e.Lines) != 1 || e.Lines[0] != "boom" {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// Back-off covers every exit, doubles, is capped, and resets after a sound run.
+func TestBackoffDoublesAndResets(t *testing.T) {
+	rules := spec.DefaultApp("x").Restart
+	var n tries
+	soon := accident{ran: 2 * time.Second}
+	for i, want := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000} {
+		if d, up := n.failed(soon, rules, 0); up || d != want*time.Millisecond {
+			t.Fatalf("accident %d: %s, gave up %v", i+1, d, up)
+		}
+	}
+	if d, _ := n.failed(accident{sound: true}, rules, 0); d != 100*time.Millisecond {
+		t.Errorf("after a sound run: %s", d)
+	}
+	if d, _ := n.failed(soon, rules, 1); d != 240*time.Millisecond {
+		t.Errorf("upper jitter: %s", d)
+	}
+	if d, _ := n.failed(soon, rules, -1); d != 320*time.Millisecond {
+		t.Errorf("lower jitter: %s", d)
+	}
+}
+
+func TestCrashLoopGivesUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.onStart(func(c process.Command) { w.fake.Exit(c.ID, 3, 0) })
+		r := w.sup.Apply(w.Context(), specOf(app("web", 1)))
+		if f := r.Fault(); f == nil || f.Code != fault.ExitedEarly {
+			t.Fatalf("the order was told %v", f)
+		}
+		w.wantStates("web", "backoff")
+		w.pass(2 * time.Minute)
+		w.wantStates("web", "failed")
+		if n := len(w.fake.Commands()); n != 10 {
+			t.Errorf("%d starts, want 10", n)
+		}
+		if a := w.app("web"); a.Status != event.AppFailed {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// An executable that is missing at one restart and back at the next.
+func TestExecFailsOnceThenSucceeds(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1))
+		fails := 0
+		w.fake.FailStart(func(process.Command) error {
+			if fails++; fails <= 2 {
+				return fault.New(fault.CommandNotFound, "no /bin/web: %w", syscall.ENOENT)
+			}
+			return nil
+		})
+		w.pass(time.Second)
+		w.crash("web", 0, 1, 0)
+		w.pass(150 * time.Millisecond)
+		w.wantStates("web", "backoff")
+		if v := w.workers("web")[0]; v.Why == "" {
+			t.Error("no reason for the back-off")
+		}
+		w.pass(2 * time.Second)
+		w.wantStates("web", "ready")
+	})
+}
+
+// A planned stop is no crash, whatever the code.
+func TestPlannedStopNeverCounts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1))
+		w.fake.OnSignal(func(id string, sig syscall.Signal) bool {
+			w.fake.Exit(id, 1, 0)
+			return true
+		})
+		if o := w.sup.Restart(w.Context(), order("web")); o.Fault() != nil {
+			t.Fatal(o.Fault())
+		}
+		v := w.workers("web")[0]
+		if v.Restarts != 0 || v.State != event.Ready || v.LastExit == nil || !v.LastExit.Planned {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
+// A worker that ignores the stop signal is killed after the timeout, not before.
+func TestStopTimeoutKills(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1))
+		id := w.id(w.pids("web")[0])
+		w.fake.OnSignal(func(_ string, sig syscall.Signal) bool { return sig == syscall.SIGTERM })
+		began := time.Now()
+		if o := w.sup.Stop(w.Context(), order("web")); o.Fault() != nil {
+			t.Fatal(o.Fault())
+		}
+		if took := time.Since(began); took < 30*time.Second || took > 31*time.Second {
+			t.Errorf("took %s", took)
+		}
+		_ = id
+		w.wantStates("web", "stopped")
+		if a := w.app("web"); a.Status != event.AppStopped || len(a.Warnings) == 0 {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// Stop waits until the group is empty, also when the leader left first.
+func TestStopWaitsForStrays(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1))
+		id := w.id(w.pids("web")[0])
+		stray := w.fake.Stray(id)
+		began := time.Now()
+		time.AfterFunc(7*time.Second, func() { w.fake.EndStray(id, stray) })
+		if o := w.sup.Stop(w.Context(), order("web")); o.Fault() != nil {
+			t.Fatal(o.Fault())
+		}
+		if took := time.Since(began); took < 7*time.Second || took > 8*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestReadyTimeoutIsAFailedStart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.setAccepts(0 + 1) // No
+		var f *fault.Fault
+		go func() { f = w.sup.Apply(w.Context(), specOf(app("web", 1))).Fault() }()
+		w.pass(59 * time.Second)
+		w.wantStates("web", "starting")
+		w.pass(2 * time.Second)
+		w.wantStates("web", "starting")
+		if len(w.fake.Commands()) != 2 {
+			t.Errorf("%d starts", len(w.fake.Commands()))
+		}
+		w.pass(3 * time.Minute)
+		if f == nil || f.Code != fault.ReadyTimeout {
+			t.Errorf("%v", f)
+		}
+	})
+}

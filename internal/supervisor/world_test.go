@@ -1,0 +1,248 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/process/processtest"
+	"github.com/muster-run/muster/internal/sdnotify"
+	"github.com/muster-run/muster/spec"
+)
+
+// world is a Supervisor over a Starter without processes, in a synctest bubble.
+type world struct {
+	*testing.T
+	fake *processtest.Fake
+	sup  *Supervisor
+	hub  *event.Hub
+
+	over chan struct{}
+
+	mu      sync.Mutex
+	accepts listener.Answer
+	own     []listener.Socket
+	notify  map[string]*fakeNotify // by path
+}
+
+type fakeNotify struct {
+	c    chan sdnotify.Message
+	once sync.Once
+}
+
+func (n *fakeNotify) Messages() <-chan sdnotify.Message { return n.c }
+func (n *fakeNotify) Close() error                      { n.once.Do(func() { close(n.c) }); return nil }
+
+// inWorld runs a test in a bubble in which time passes only when all wait.
+func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, fake: processtest.NewFake(), hub: &event.Hub{}, accepts: listener.Yes, notify: map[string]*fakeNotify{}}
+		sup, err := New(Options{
+			Project: "test", Node: "here", Starter: w.fake, Store: process.NewDirectStore(),
+			Events: w.hub, LogDir: dir + "/log", RunDir: dir,
+			bind: func(spec.Listener) (*os.File, error) {
+				fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+				return os.NewFile(uintptr(fd), "socket"), err
+			},
+			accepting: func([]int, []uint64) listener.Answer {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.accepts
+			},
+			foreign: func([]int, map[uint64]bool) ([]listener.Socket, error) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.own, nil
+			},
+			members: func(p process.Proc) []int { m, _ := p.Members(); return m },
+			notify: func(path string, _ int) (notifier, error) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				n := &fakeNotify{c: make(chan sdnotify.Message, 16)}
+				w.notify[path] = n
+				return n, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.sup = sup
+		w.over = make(chan struct{})
+		defer close(w.over)
+		defer func() {
+			if t.Failed() {
+				_ = sup.Shutdown(context.Background(), true)
+			}
+		}()
+		test(w)
+		if err := sup.Shutdown(context.Background(), false); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		w.noneLeft()
+	})
+}
+
+func (w *world) noneLeft() {
+	w.Helper()
+	if left := w.fake.List(); len(left) > 0 {
+		w.Errorf("left behind: %v", left)
+	}
+	if left := w.sup.opts.Store.List(); len(left) > 0 {
+		w.Errorf("listeners left in the store: %v", left)
+	}
+}
+
+// app is a valid app that is ready as soon as the kernel says it accepts.
+func app(name string, workers int, change ...func(*spec.App)) spec.App {
+	a := spec.DefaultApp(name)
+	a.Command, a.Dir, a.Workers = []string{"/bin/" + name}, "/", workers
+	a.Listen = []spec.Listener{{Name: "http", Network: "tcp", Address: "127.0.0.1:" + portOf(name)}}
+	a.Restart.Jitter = 0
+	for _, c := range change {
+		c(&a)
+	}
+	return a
+}
+
+// portOf gives each app a port of its own; nothing is bound in these tests.
+func portOf(name string) string {
+	sum := 0
+	for _, c := range name {
+		sum = sum*31 + int(c)
+	}
+	return spec.Bytes(2000 + sum%40000).String()
+}
+
+func specOf(apps ...spec.App) spec.Spec {
+	slices.SortFunc(apps, func(a, b spec.App) int { return strings.Compare(a.Name, b.Name) })
+	return spec.Spec{Project: "test", Control: spec.Control{Mode: 0o600}, Apps: apps}
+}
+
+// apply applies apps and fails the test when that has a fault.
+func (w *world) apply(apps ...spec.App) {
+	w.Helper()
+	if r := w.sup.Apply(w.Context(), specOf(apps...)); r.Fault() != nil {
+		w.Fatalf("apply: %v %v", r.Fault(), r.Results)
+	}
+}
+
+// workers lists an app's workers as status shows them.
+func (w *world) workers(app string) []api.Worker {
+	w.Helper()
+	synctest.Wait()
+	for _, a := range w.sup.Snapshot() {
+		if a.Name == app {
+			return a.Workers
+		}
+	}
+	w.Fatalf("no app %s", app)
+	return nil
+}
+
+func (w *world) app(name string) api.App {
+	w.Helper()
+	synctest.Wait()
+	for _, a := range w.sup.Snapshot() {
+		if a.Name == name {
+			return a
+		}
+	}
+	w.Fatalf("no app %s", name)
+	return api.App{}
+}
+
+// states is "ready ready backoff".
+func (w *world) states(app string) string {
+	w.Helper()
+	var words []string
+	for _, v := range w.workers(app) {
+		words = append(words, string(v.State))
+	}
+	return strings.Join(words, " ")
+}
+
+func (w *world) wantStates(app, want string) {
+	w.Helper()
+	if got := w.states(app); got != want {
+		w.Fatalf("%s: states %q, want %q", app, got, want)
+	}
+}
+
+func (w *world) pids(app string) []int {
+	w.Helper()
+	var pids []int
+	for _, v := range w.workers(app) {
+		pids = append(pids, v.PID)
+	}
+	return pids
+}
+
+// id finds the process ID of a pid.
+func (w *world) id(pid int) string {
+	w.Helper()
+	for _, p := range w.fake.List() {
+		if p.PID == pid {
+			return p.ID
+		}
+	}
+	w.Fatalf("no process %d", pid)
+	return ""
+}
+
+// crash ends the process of a slot's worker.
+func (w *world) crash(app string, slot, code int, sig syscall.Signal) {
+	w.Helper()
+	w.fake.Exit(w.id(w.workers(app)[slot].PID), code, sig)
+	synctest.Wait()
+}
+
+// pass lets time go by.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d) // bubble time
+	synctest.Wait()
+}
+
+// setAccepts says whether workers accept on their listeners from now on.
+func (w *world) setAccepts(a listener.Answer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.accepts = a
+}
+
+// events returns the kept events of one type.
+func events[T event.Data](w *world) []event.Event {
+	synctest.Wait()
+	var list []event.Event
+	for _, e := range w.hub.Past() {
+		if _, ok := e.Data.(T); ok {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// onStart calls f for each process that is started from now on.
+func (w *world) onStart(f func(process.Command)) {
+	go func() {
+		for {
+			select {
+			case c := <-w.fake.Starts():
+				f(c)
+			case <-w.over:
+				return
+			}
+		}
+	}()
+}
