@@ -9,8 +9,9 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// MarkEnv is the variable that marks a worker and whatever it starts with the
-// worker's process ID, so that strays are found without cgroups.
+// MarkEnv is the variable that marks a worker and whatever it starts, so that
+// strays are found without cgroups. Its value is ID:PID, the pid being that of
+// the process that Start made: two agents on a machine may use the same IDs.
 const MarkEnv = "MUSTER_PROC"
 
 // MetaMax is the largest Meta, in bytes.
@@ -77,7 +78,8 @@ type Proc struct {
 	// Exit is set once the main process has ended.
 	Exit *Exit
 
-	ops Ops // nil: the operating system's (group.go)
+	leaderStart uint64 // StartTime of Leader; 0: Leader is PID
+	ops         Ops    // nil: the operating system's (group.go)
 }
 
 // Exit says how a main process ended.

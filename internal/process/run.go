@@ -1,0 +1,154 @@
+package process
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/fault"
+)
+
+// OutputMax bounds Result.Output.
+const OutputMax = 64 << 10
+
+// Result of Run.
+type Result struct {
+	Exit Exit
+	// Output is stdout and stderr as they came, the last OutputMax bytes.
+	Output []byte
+	// Truncated says that Output lacks its beginning.
+	Truncated bool
+}
+
+// Run runs a short command to its end in a group of its own. When ctx ends
+// first, everything in the group is killed and err is ctx's error. A program
+// that cannot be started is a *fault.Fault; one that ends with another code
+// than 0 is no error. What it leaves in the background lives on. Cgroup, Spool,
+// Meta and KillAt are not used.
+func Run(ctx context.Context, c Command) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	if c.ID == "" {
+		c.ID = "run"
+	}
+	read, ch, err := startPiped(c)
+	if err != nil {
+		return Result{}, err
+	}
+	defer ch.pidfd.Close()
+	tail := &tail{}
+	drained := make(chan struct{})
+	go func() { // ends with the pipe, or its deadline
+		defer close(drained)
+		tail.readAll(read)
+	}()
+	end, err := ch.waitOrKill(ctx, c.ID)
+	// What is left in the background may hold the pipe for ever.
+	_ = read.SetReadDeadline(time.Now().Add(quietFor))
+	<-drained
+	tail.readRest(read)
+	read.Close()
+	exit := Exit{
+		ID: c.ID, PID: ch.pid, Code: end.code, Signal: end.signal, Core: end.core, Time: time.Now(), CPU: end.cpu,
+	}
+	return Result{Exit: exit, Output: tail.bytes(), Truncated: tail.cut}, err
+}
+
+// startPiped starts the command with one pipe for both streams.
+func startPiped(c Command) (read *os.File, ch *child, err error) {
+	read, write, err := newPipe()
+	if err != nil {
+		return nil, nil, fault.New(fault.StartFailed, "cannot start: %w", err)
+	}
+	defer write.Close()
+	stdin := c.Stdin
+	if stdin == nil {
+		if stdin, err = os.Open(os.DevNull); err != nil {
+			read.Close()
+			return nil, nil, fault.New(fault.StartFailed, "cannot start: %w", err)
+		}
+		defer stdin.Close()
+	}
+	if ch, err = spawn(c, [3]*os.File{stdin, write, write}, ""); err != nil {
+		read.Close()
+		return nil, nil, err
+	}
+	return read, ch, nil
+}
+
+// waitOrKill waits for the end, which it brings about when ctx ends, and reaps.
+func (ch *child) waitOrKill(ctx context.Context, id string) (ended, error) {
+	killed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(killed)
+		p := Proc{ID: id, PID: ch.pid, StartTime: ch.start, PidFD: ch.pidfd}
+		_, _ = p.Kill()
+	})
+	// A zombie until the group is killed: its number is used for that.
+	end, err := ch.wait(false)
+	if !stop() {
+		<-killed
+		err = ctx.Err()
+	}
+	_, _ = ch.wait(true)
+	return end, err
+}
+
+// tail keeps the last OutputMax bytes.
+type tail struct {
+	buf []byte
+	cut bool
+}
+
+func (t *tail) add(b []byte) {
+	t.buf = append(t.buf, b...)
+	if len(t.buf) > 2*OutputMax {
+		t.trim()
+	}
+}
+
+func (t *tail) trim() {
+	if over := len(t.buf) - OutputMax; over > 0 {
+		t.buf, t.cut = t.buf[:copy(t.buf, t.buf[over:])], true
+	}
+}
+
+func (t *tail) bytes() []byte {
+	t.trim()
+	return t.buf
+}
+
+// readAll reads to the end of the pipe or its deadline.
+func (t *tail) readAll(read *os.File) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := read.Read(buf)
+		t.add(buf[:n])
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readRest takes what is in the pipe without waiting: a busy machine may have
+// let the deadline pass before it was read.
+func (t *tail) readRest(read *os.File) {
+	raw, err := read.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, 16<<10)
+	_ = raw.Control(func(fd uintptr) {
+		for total := 0; total < 1<<20; { // bounded: somebody may go on writing
+			n, err := unix.Read(int(fd), buf)
+			if n <= 0 || err != nil {
+				return
+			}
+			t.add(buf[:n])
+			total += n
+		}
+	})
+}

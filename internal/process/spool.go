@@ -1,0 +1,474 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// segmentMax is the size at which a new segment file is begun.
+	segmentMax = 512 << 10
+	// segmentDrop is the size from which a segment is removed as soon as all of
+	// it is committed, though it is the last.
+	segmentDrop = 64 << 10
+	// queueMax bounds what is kept in memory while the disk takes nothing.
+	queueMax = 256 << 10
+	// retryEvery is the pause between two tries to write what is in memory.
+	retryEvery = 250 * time.Millisecond
+	// spoolMax is the default of Options.SpoolMax.
+	spoolMax = 8 << 20
+
+	segmentSuffix = ".spool"
+	positionFile  = "position"
+)
+
+// spool is what a process printed and nobody has recorded elsewhere yet: a
+// logical log, whose positions count from the first byte ever written. Its
+// files are named by the position of their first byte; chunks that the disk
+// would not take stand after them in memory.
+type spool struct {
+	dir     string
+	max     int64 // of bytes not committed
+	buffers *sync.Pool
+	over    chan struct{} // closed after the last byte has come
+
+	mu        sync.Mutex
+	wake      chan struct{} // closed at the next change; nil: nobody waits
+	segments  []segment     // ascending
+	file      *os.File      // the last segment; nil: the next chunk begins one
+	end       int64         // after the last chunk on disk
+	queue     []chunk       // not on disk: their positions follow end
+	queued    int64         // their size
+	retry     *time.Timer   // set while queue is not empty
+	committed int64
+	lastData  time.Time
+	pipes     []*os.File // read ends that are open
+	ending    bool       // read what is in the pipes, then no more
+	closed    bool       // nothing will be added
+	reading   bool       // a reader is open
+	stopped   bool       // close was called
+	forgotten bool       // remove the files once no reader is open
+	writeErr  error      // of the last write; nil when it succeeded
+}
+
+// segment is one file.
+type segment struct{ start, size int64 }
+
+func (g segment) end() int64 { return g.start + g.size }
+
+// openSpool begins, or continues, the spool in a directory.
+func openSpool(dir string, limit int64, buffers *sync.Pool) (*spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &spool{dir: dir, max: limit, buffers: buffers, over: make(chan struct{})}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	if err := s.savePosition(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// load finds what an earlier writer has left.
+func (s *spool) load() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		text, ok := strings.CutSuffix(e.Name(), segmentSuffix)
+		start, err := strconv.ParseInt(text, 16, 64)
+		if !ok || err != nil || start < 0 || len(text) != 16 {
+			continue
+		}
+		g := segment{start: start}
+		if g.size, err = wholeSize(filepath.Join(s.dir, e.Name())); err != nil {
+			return err
+		}
+		s.segments = append(s.segments, g)
+	}
+	slices.SortFunc(s.segments, func(a, b segment) int { return int(min(max(a.start-b.start, -1), 1)) })
+	s.committed = s.loadPosition()
+	if n := len(s.segments); n > 0 {
+		s.end = s.segments[n-1].end()
+		s.committed = min(max(s.committed, s.segments[0].start), s.end)
+	} else {
+		s.end = s.committed
+	}
+	return nil
+}
+
+// wholeSize is the size of a segment up to its last whole chunk: a writer that
+// was killed may have left a part of one.
+func wholeSize(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	whole := 0
+	for {
+		n, err := need(text[whole:])
+		if err != nil || whole+n > len(text) {
+			return int64(whole), nil
+		}
+		if _, err := decodeChunk(text[whole : whole+n]); err != nil {
+			return int64(whole), nil
+		}
+		whole += n
+	}
+}
+
+func (s *spool) path(start int64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", start, segmentSuffix))
+}
+
+// loadPosition reads the committed position; 0 when it is not readable.
+func (s *spool) loadPosition() int64 {
+	text, err := os.ReadFile(filepath.Join(s.dir, positionFile))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 16, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// savePosition overwrites the 17 bytes of the position file in one write: it
+// needs no space on a full disk, and a killed writer leaves the old or the new.
+func (s *spool) savePosition() error {
+	f, err := os.OpenFile(filepath.Join(s.dir, positionFile), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(fmt.Appendf(nil, "%016x\n", s.committed), 0)
+	return errors.Join(err, f.Close())
+}
+
+// change wakes whoever waits; mu is held.
+func (s *spool) change() {
+	if s.wake != nil {
+		close(s.wake)
+		s.wake = nil
+	}
+}
+
+// changed returns what is closed at the next change; mu is held.
+func (s *spool) changed() <-chan struct{} {
+	if s.wake == nil {
+		s.wake = make(chan struct{})
+	}
+	return s.wake
+}
+
+// pipe makes the pipe for a stream. The write end is the process's: the caller
+// closes it; the read end is read from when start is called.
+func (s *spool) pipe(stream int, uid int) (write *os.File, start func(), err error) {
+	read, write, err := newPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if uid >= 0 {
+		// So that the process may open /dev/stdout by name. Not possible: not needed.
+		_ = write.Chown(uid, -1)
+	}
+	s.mu.Lock()
+	s.pipes = append(s.pipes, read)
+	s.mu.Unlock()
+	return write, func() { go s.pump(stream, read) }, nil
+}
+
+// newPipe makes a pipe whose read end waits in the runtime's poller. Its write
+// end is blocking, as a program expects of its stdout (os.Pipe's is not).
+func newPipe() (read, write *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "|0"), os.NewFile(uintptr(fds[1]), "|1"), nil
+}
+
+// pump reads one pipe to its end, or until finish.
+func (s *spool) pump(stream int, read *os.File) {
+	defer s.pipeDone(read)
+	for s.room() {
+		if !s.readPipe(stream, read) {
+			return
+		}
+	}
+	for s.drainPipe(stream, read) {
+	}
+}
+
+// room blocks while too much waits to be committed or to be written. false:
+// finish was called.
+func (s *spool) room() bool {
+	for {
+		s.mu.Lock()
+		if s.ending {
+			s.mu.Unlock()
+			return false
+		}
+		if s.end+s.queued-s.committed < s.max && s.queued < queueMax {
+			s.mu.Unlock()
+			return true
+		}
+		changed := s.changed()
+		s.mu.Unlock()
+		<-changed
+	}
+}
+
+// readPipe waits for data and takes it; a buffer is in use only meanwhile.
+// false: the end of the pipe.
+func (s *spool) readPipe(stream int, read *os.File) bool {
+	raw, err := read.SyscallConn()
+	if err != nil {
+		return false
+	}
+	open := false
+	err = raw.Read(func(fd uintptr) bool {
+		n, again := s.take(stream, int(fd))
+		open = n > 0
+		return !again
+	})
+	return open || errors.Is(err, os.ErrDeadlineExceeded) // finish woke it
+}
+
+// drainPipe takes what is there without waiting. false: nothing (more).
+func (s *spool) drainPipe(stream int, read *os.File) bool {
+	raw, err := read.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) { n, _ = s.take(stream, int(fd)) })
+	return err == nil && n > 0
+}
+
+// take reads once and adds what it got.
+func (s *spool) take(stream, fd int) (n int, again bool) {
+	buf := s.buffers.Get().(*buffer)
+	defer s.buffers.Put(buf)
+	n, err := unix.Read(fd, buf[:chunkMax])
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(fd, buf[:chunkMax])
+	}
+	if n > 0 {
+		s.add(chunk{stream, time.Now(), buf[:n]})
+	}
+	return n, errors.Is(err, unix.EAGAIN)
+}
+
+func (s *spool) pipeDone(read *os.File) {
+	read.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pipes = slices.DeleteFunc(s.pipes, func(f *os.File) bool { return f == read })
+	if s.closed = len(s.pipes) == 0; s.closed {
+		close(s.over)
+	}
+	s.change()
+}
+
+// add appends a chunk, on disk or else in memory. Its data is not kept.
+func (s *spool) add(c chunk) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastData = c.at
+	if len(s.queue) == 0 {
+		s.writeErr = s.write(c)
+	}
+	if s.writeErr != nil {
+		c.data = slices.Clone(c.data)
+		s.queue = append(s.queue, c)
+		s.queued += c.size()
+		s.retryLater()
+	}
+	s.change()
+}
+
+// write puts a chunk at the end of the last segment. What a failed write has
+// left there is overwritten by the next one.
+func (s *spool) write(c chunk) error {
+	if s.file != nil && s.segments[len(s.segments)-1].size >= segmentMax {
+		s.file.Close()
+		s.file = nil
+	}
+	if s.file == nil {
+		// O_TRUNC: a segment of this name holds nothing that is counted.
+		f, err := os.OpenFile(s.path(s.end), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		s.segments = slices.DeleteFunc(s.segments, func(g segment) bool { return g.start == s.end })
+		s.file, s.segments = f, append(s.segments, segment{start: s.end})
+	}
+	last := &s.segments[len(s.segments)-1]
+	head := c.head()
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	n, size := 0, int(c.size())
+	ctrl := raw.Control(func(fd uintptr) {
+		n, err = unix.Pwritev(int(fd), [][]byte{head[:], c.data}, last.size)
+	})
+	if err = errors.Join(err, ctrl); err != nil {
+		return err
+	}
+	if n != size {
+		return unix.ENOSPC
+	}
+	last.size += int64(size)
+	s.end += int64(size)
+	return nil
+}
+
+// retryLater arms the next try; mu is held.
+func (s *spool) retryLater() {
+	if s.retry == nil && !s.stopped {
+		s.retry = time.AfterFunc(retryEvery, s.flush)
+	}
+}
+
+// flush writes what is in memory, as far as the disk takes it.
+func (s *spool) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retry = nil
+	if s.stopped {
+		return
+	}
+	for len(s.queue) > 0 {
+		c := s.queue[0]
+		if s.writeErr = s.write(c); s.writeErr != nil {
+			s.retryLater()
+			break
+		}
+		s.queue, s.queued = s.queue[1:], s.queued-c.size()
+	}
+	s.change()
+}
+
+// commit records that all before pos is recorded elsewhere, and removes it.
+func (s *spool) commit(pos int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pos <= s.committed {
+		return nil
+	}
+	s.committed = pos
+	for len(s.queue) > 0 && s.end+s.queue[0].size() <= pos {
+		// It never reaches the disk: the next segment begins after it.
+		size := s.queue[0].size()
+		s.queue, s.queued, s.end = s.queue[1:], s.queued-size, s.end+size
+		if s.file != nil {
+			s.file.Close()
+			s.file = nil
+		}
+	}
+	for len(s.segments) > 0 && s.segments[0].end() <= pos && (s.file == nil || len(s.segments) > 1 || s.segments[0].size >= segmentDrop) {
+		if len(s.segments) == 1 && s.file != nil {
+			s.file.Close()
+			s.file = nil
+		}
+		_ = os.Remove(s.path(s.segments[0].start))
+		s.segments = s.segments[1:]
+	}
+	s.change()
+	if s.forgotten {
+		return nil
+	}
+	return s.savePosition()
+}
+
+// finish takes what is in the pipes now and ends the spool, also when somebody
+// still holds their other end. It returns when that is done.
+func (s *spool) finish() {
+	s.mu.Lock()
+	s.ending = true
+	for _, f := range s.pipes {
+		_ = f.SetReadDeadline(time.Unix(1, 0))
+	}
+	s.change()
+	s.mu.Unlock()
+	<-s.over
+}
+
+// quiet says that no data came for d, and that none is held up.
+func (s *spool) quiet(since time.Time, d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end+s.queued-s.committed >= s.max || s.queued >= queueMax {
+		return false
+	}
+	if s.lastData.After(since) {
+		since = s.lastData
+	}
+	return time.Since(since) >= d
+}
+
+// done is true after the last byte has come.
+func (s *spool) done() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// close frees the files; with forget they are removed, when no reader is open
+// (else when it closes). Without, a later agent can read on with ReadSpool.
+func (s *spool) close(forget bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped, s.forgotten = true, s.forgotten || forget
+	if s.retry != nil {
+		s.retry.Stop()
+		s.retry = nil
+	}
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+	if s.forgotten && !s.reading {
+		s.remove()
+	}
+}
+
+// discard undoes openSpool and pipe for a process that never ran.
+func (s *spool) discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.pipes {
+		f.Close()
+	}
+	if len(s.segments) == 0 { // else an earlier process's
+		s.remove()
+	}
+}
+
+// remove deletes the files; a directory that holds more stays.
+func (s *spool) remove() {
+	for _, g := range s.segments {
+		_ = os.Remove(s.path(g.start))
+	}
+	_ = os.Remove(filepath.Join(s.dir, positionFile))
+	_ = os.Remove(s.dir)
+}

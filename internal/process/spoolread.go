@@ -1,0 +1,223 @@
+package process
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// spoolReader is the Output of a spool.
+type spoolReader struct {
+	s    *spool
+	pos  int64 // of the next chunk
+	file *os.File
+	at   segment // what file is; its size may be stale
+	// buf holds buf[from:to] of the file, which begins at pos; nil while waiting.
+	buf      *buffer
+	from, to int
+	closed   bool
+}
+
+// buffer holds more than the largest chunk.
+type buffer [chunkMax + 4<<10]byte
+
+// ReadSpool reads what an ended agent has left in a spool directory: from the
+// committed position to the last whole chunk, then io.EOF. No Starter may be
+// writing there.
+func ReadSpool(dir string) (Output, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, err
+	}
+	s := &spool{dir: dir, closed: true, buffers: newBuffers()}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	return s.reader()
+}
+
+// newBuffers makes the pool of buffers that pipes and spools are read with.
+func newBuffers() *sync.Pool {
+	return &sync.Pool{New: func() any { return new(buffer) }}
+}
+
+// reader opens the spool for reading from the committed position.
+func (s *spool) reader() (Output, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading {
+		return nil, ErrOutputBusy
+	}
+	s.reading = true
+	return &spoolReader{s: s, pos: s.committed}, nil
+}
+
+// Next implements Output.
+func (r *spoolReader) Next(ctx context.Context) (int, []byte, time.Time, error) {
+	for {
+		if r.closed {
+			return 0, nil, time.Time{}, os.ErrClosed
+		}
+		c, ok, wait, err := r.look()
+		switch {
+		case err != nil:
+			return 0, nil, time.Time{}, err
+		case ok:
+			return c.stream, c.data, c.at, nil
+		case wait == nil:
+			continue // a place without data was passed
+		}
+		r.drop()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return 0, nil, time.Time{}, ctx.Err()
+		}
+	}
+}
+
+// look returns the next chunk, or what to wait for, or io.EOF.
+func (r *spoolReader) look() (c chunk, ok bool, wait <-chan struct{}, err error) {
+	s := r.s
+	s.mu.Lock()
+	if r.pos < s.end {
+		g := s.segmentAt(r.pos)
+		r.seek(max(r.pos, g.start))
+		end := s.end
+		s.mu.Unlock()
+		if g.size == 0 || r.pos >= g.end() {
+			r.seek(end) // what was between is not there any more
+			return c, false, nil, nil
+		}
+		c, ok, err = r.read(g)
+		return c, ok, nil, err
+	}
+	defer s.mu.Unlock()
+	at := s.end
+	for _, c := range s.queue {
+		if at >= r.pos {
+			r.seek(at + c.size())
+			return c, true, nil, nil
+		}
+		at += c.size()
+	}
+	if s.closed {
+		return c, false, nil, io.EOF
+	}
+	return c, false, s.changed(), nil
+}
+
+// segmentAt finds the segment that holds a position, or the first one after it;
+// mu is held.
+func (s *spool) segmentAt(pos int64) segment {
+	for _, g := range s.segments {
+		if pos < g.end() {
+			return g
+		}
+	}
+	return segment{}
+}
+
+// seek makes pos the next place; what is buffered of another one is dropped.
+func (r *spoolReader) seek(pos int64) {
+	if pos != r.pos {
+		r.pos, r.from, r.to = pos, 0, 0
+	}
+}
+
+// read returns the chunk at pos from a segment. Damage ends the segment.
+func (r *spoolReader) read(g segment) (chunk, bool, error) {
+	if r.file == nil || r.at.start != g.start {
+		r.closeFile()
+		f, err := os.Open(r.s.path(g.start))
+		if err != nil {
+			return chunk{}, false, err
+		}
+		r.file = f
+	}
+	r.at = g
+	n, err := need(r.buffered())
+	for err == nil && r.to-r.from < n {
+		before := r.to - r.from
+		r.fill()
+		if r.to-r.from == before {
+			err = errTorn
+			break
+		}
+		n, err = need(r.buffered())
+	}
+	var c chunk
+	if err == nil {
+		c, err = decodeChunk(r.buf[r.from : r.from+n])
+	}
+	if err != nil {
+		r.seek(g.end())
+		return chunk{}, false, nil
+	}
+	r.from += n
+	r.pos += int64(n)
+	return c, true, nil
+}
+
+func (r *spoolReader) buffered() []byte {
+	if r.buf == nil {
+		return nil
+	}
+	return r.buf[r.from:r.to]
+}
+
+// fill reads on, as far as the segment goes and the buffer holds.
+func (r *spoolReader) fill() {
+	if r.buf == nil {
+		r.buf = r.s.buffers.Get().(*buffer)
+	}
+	if r.from > 0 {
+		r.to = copy(r.buf[:], r.buf[r.from:r.to])
+		r.from = 0
+	}
+	offset := r.pos - r.at.start + int64(r.to)
+	space := min(int64(len(r.buf)-r.to), r.at.size-offset)
+	if space <= 0 {
+		return
+	}
+	n, _ := r.file.ReadAt(r.buf[r.to:r.to+int(space)], offset)
+	r.to += n
+}
+
+// drop gives the buffer back: a reader that waits costs no memory.
+func (r *spoolReader) drop() {
+	if r.buf != nil {
+		r.s.buffers.Put(r.buf)
+	}
+	r.buf, r.from, r.to = nil, 0, 0
+}
+
+func (r *spoolReader) closeFile() {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+	r.from, r.to = 0, 0
+}
+
+// Commit implements Output.
+func (r *spoolReader) Commit() error { return r.s.commit(r.pos) }
+
+// Close implements Output.
+func (r *spoolReader) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	r.closeFile()
+	r.drop()
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = false
+	if s.forgotten {
+		s.remove()
+	}
+	return nil
+}
