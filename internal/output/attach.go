@@ -59,6 +59,9 @@ func (l *Log) Attach(ctx context.Context, w Worker, src Source, onLine func(api.
 	defer l.mu.Unlock()
 	if l.closed {
 		cancel()
+		src.Close()
+		close(a.done)
+		return a
 	}
 	l.attached[a] = true
 	go a.run(ctx)

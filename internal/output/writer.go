@@ -66,7 +66,8 @@ type queue struct {
 	progress chan struct{} // closed and replaced at each progress or failure
 
 	dropping bool
-	lost     int // dropped since the last notice
+	lost     int   // dropped since the last notice
+	why      error // err at that time; nil: the target stood still
 }
 
 func (q *queue) len() int { return len(q.flying) + len(q.waiting) }
@@ -102,6 +103,7 @@ func (l *Log) enqueue(e entry) {
 	if full && q.stands() {
 		q.dropping = true
 		q.lost++
+		q.why = q.err
 		l.counts.Lost++
 		return
 	}
@@ -117,10 +119,10 @@ func (l *Log) pushNotice() {
 	}
 	why := "the log stood still"
 	var errno syscall.Errno
-	if errors.As(l.queue.err, &errno) {
+	if errors.As(l.queue.why, &errno) {
 		why = errno.Error()
-	} else if l.queue.err != nil {
-		why = l.queue.err.Error()
+	} else if l.queue.why != nil {
+		why = l.queue.why.Error()
 	}
 	l.queue.push(entry{0, l.notice(fmt.Sprintf("%d lines lost: %s", l.queue.lost, why))})
 	l.queue.lost = 0
@@ -262,9 +264,6 @@ func (l *Log) done(n int, err error, v view) {
 	}
 	if err != nil && q.err == nil {
 		q.since = time.Now()
-	}
-	if err == nil && q.err != nil && q.len() == 0 {
-		l.pushNotice() // while the reason is still known
 	}
 	q.err = err
 	l.view = v

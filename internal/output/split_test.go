@@ -1,0 +1,126 @@
+package output
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// splitAll feeds data in pieces of step bytes.
+func splitAll(data string, step, max int) []string {
+	var s splitter
+	got := []string{}
+	yield := func(line string, cut bool) {
+		if cut {
+			line += "…"
+		}
+		got = append(got, line)
+	}
+	for len(data) > 0 {
+		n := min(step, len(data))
+		b := []byte(data[:n])
+		s.feed(b, max, yield)
+		clear(b) // the splitter must not keep it
+		data = data[n:]
+	}
+	s.rest(max, yield)
+	return got
+}
+
+func TestSplit(t *testing.T) {
+	x16 := strings.Repeat("x", 16)
+	for _, c := range []struct {
+		in   string
+		want []string
+	}{
+		{"", []string{}},
+		{"a\nb\n", []string{"a", "b"}},
+		{"\n\n", []string{"", ""}},
+		{"a\r\nb\rc\r\r\n", []string{"a", "b\rc\r"}},
+		{"unfinished", []string{"unfinished"}},
+		{"bar 10%\r", []string{"bar 10%\r"}},
+		{x16 + "\n", []string{x16}},
+		{x16 + "\r\n", []string{x16}},
+		{x16 + "y\n", []string{x16 + "…", "y"}},
+		{x16 + "y", []string{x16 + "…", "y"}},
+		{x16 + x16 + x16, []string{x16 + "…", x16 + "…", x16}},
+		{x16[:15] + "äö\n", []string{x16[:15] + "…", "äö"}},
+		{x16[:13] + "😀z\n", []string{x16[:13] + "…", "😀z"}},
+		{x16[:12] + "😀z\n", []string{x16[:12] + "😀…", "z"}},
+		{x16[:15] + "\xff\xff\n", []string{x16[:15] + "\xff…", "\xff"}},
+		{x16[:13] + "\x80\x80\x80\x80\n", []string{x16[:13] + "\x80\x80\x80…", "\x80"}},
+		{"\x1b[31mred\x1b[0m\n", []string{"\x1b[31mred\x1b[0m"}},
+	} {
+		for _, step := range []int{1, 2, 3, 7, 16, 17, 100} {
+			if diff := cmp.Diff(c.want, splitAll(c.in, step, 16)); diff != "" {
+				t.Errorf("%q in steps of %d: %s", c.in, step, diff)
+			}
+		}
+	}
+}
+
+// TestSplitEndless: a line without an end does not gather in memory.
+func TestSplitEndless(t *testing.T) {
+	var s splitter
+	n := 0
+	for range 1000 {
+		s.feed(bytes.Repeat([]byte("a"), 1000), 1024, func(line string, cut bool) {
+			if !cut || len(line) != 1024 {
+				t.Fatal(cut, len(line))
+			}
+			n += len(line)
+		})
+		if len(s.part) > 1025 || cap(s.part) > 8192 {
+			t.Fatal(len(s.part), cap(s.part))
+		}
+	}
+	if n+len(s.part) != 1e6 {
+		t.Fatal(n)
+	}
+}
+
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{"", "a\nb", "x\r\n\r\n", strings.Repeat("ä", 40), strings.Repeat("a", 33) + "\r\n", "\xff\xfe\n"} {
+		for step := range 5 {
+			f.Add(s, step+1)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data string, step int) {
+		step = max(1, step%64)
+		const most = 16
+		var s splitter
+		var back strings.Builder
+		var all []string
+		yield := func(line string, cut bool) {
+			if len(line) > most || strings.Contains(line, "\n") {
+				t.Fatalf("%q", line)
+			}
+			if utf8.ValidString(data) && !utf8.ValidString(line) {
+				t.Fatalf("a character is torn: %q", line)
+			}
+			back.WriteString(line)
+			if !cut {
+				back.WriteByte('\n')
+			}
+			all = append(all, fmt.Sprint(line, cut))
+		}
+		for rest := data; rest != ""; {
+			n := min(step, len(rest))
+			s.feed([]byte(rest[:n]), most, yield)
+			rest = rest[n:]
+		}
+		s.rest(most, yield)
+		want := strings.ReplaceAll(data, "\r\n", "\n")
+		// An unfinished last line is given a newline.
+		if want != "" && !strings.HasSuffix(want, "\n") {
+			want += "\n"
+		}
+		if back.String() != want {
+			t.Fatalf("%q became %q", want, back.String())
+		}
+	})
+}
