@@ -181,6 +181,9 @@ func addrText(sa unix.Sockaddr) string {
 		}
 		return netip.AddrPortFrom(addr, uint16(sa.Port)).String()
 	case *unix.SockaddrUnix:
+		if sa.Name == "@" { // it has no name
+			return ""
+		}
 		return sa.Name
 	}
 	return ""
