@@ -29,7 +29,8 @@ type Command struct {
 	// and LISTEN_PID (the process's own pid).
 	Files  []NamedFD
 	Listen int
-	// Stdin of the process; nil: /dev/null.
+	// Stdin of the process; nil: /dev/null. It is made blocking, as programs
+	// expect (Files are left as they are).
 	Stdin *os.File
 	// Identity, Umask and Limits are set between fork and exec.
 	Identity *Identity // nil: unchanged

@@ -73,6 +73,9 @@ func fork(files []*os.File) (*child, error) {
 	fds := make([]uintptr, len(files))
 	ch, pidfd := &child{}, -1
 	err := withFDs(files, fds, func() (err error) {
+		if err := unix.SetNonblock(int(fds[0]), false); err != nil {
+			return err
+		}
 		ch.pid, err = syscall.ForkExec("/proc/self/exe", []string{StepArg, strconv.Itoa(len(fds) - 2)}, &syscall.ProcAttr{
 			// The step is short: one processor's worth of threads, no collector.
 			Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
