@@ -13,15 +13,20 @@ type Releases struct {
 	p    *Project
 	from string // the directory that each release is a copy of
 	n    int
+	// always is replaced in every release.
+	always map[string]string
 }
 
 // Releases prepares release 1 from a directory and makes it current.
 func (p *Project) Releases(from string) *Releases {
 	p.t.Helper()
-	r := &Releases{p: p, from: from}
+	r := &Releases{p: p, from: from, always: map[string]string{}}
 	r.Next(nil)
 	return r
 }
+
+// Always replaces a file in every release from now on.
+func (r *Releases) Always(name, text string) { r.always[name] = text }
 
 // Next makes a new release, with some files replaced, and points current at it.
 // A file of which the text is "" is removed. The digit in the file RELEASE is
@@ -42,6 +47,9 @@ func (r *Releases) Next(change map[string]string) string {
 	}
 	if err == nil {
 		r.write(dir, "RELEASE", strings.Replace(string(text), "1", fmt.Sprint(r.n), 1))
+	}
+	for name, text := range r.always {
+		r.write(dir, name, text)
 	}
 	for name, text := range change {
 		r.write(dir, name, text)

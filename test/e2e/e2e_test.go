@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/muster-run/muster/test/rig"
+	"github.com/muster-run/muster/test/show"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+
+// side runs a cell beside others: it measures no times.
+func side(t *testing.T, cell func(*testing.T) string) {
+	t.Helper()
+	t.Parallel()
+	t.Log(cell(t))
+}
+
+func TestPrograms(t *testing.T) {
+	for _, p := range show.Programs() {
+		t.Run(p.Name, func(t *testing.T) {
+			side(t, func(t *testing.T) string { return show.Lifecycle(t, p) })
+		})
+	}
+	t.Run("redis", func(t *testing.T) { side(t, show.Redis) })
+}
+
+// The bar of product.md, 1 and 2.
+func TestReload(t *testing.T) {
+	hello := show.ByName("hello")
+	t.Run("under load", func(t *testing.T) { t.Log(show.ReloadUnderLoad(t, hello, 3)) })
+	t.Run("slow boot", func(t *testing.T) { t.Log(show.SlowBoot(t, 200*time.Millisecond)) })
+	t.Run("failing release", func(t *testing.T) { t.Log(show.FailingRelease(t, show.ByName("gunicorn"), false)) })
+	t.Run("second slot fails", func(t *testing.T) { t.Log(show.FailingRelease(t, hello, true)) })
+}
+
+// S1.6, S1.12.
+func TestKeptAlive(t *testing.T) {
+	t.Run("kill each worker", func(t *testing.T) { t.Log(show.KillEachWorker(t, show.ByName("hello"))) })
+	t.Run("crash loop", func(t *testing.T) { t.Log(show.CrashLoop(t)) })
+	t.Run("health check", func(t *testing.T) { side(t, show.HealthCheck) })
+	t.Run("missing executable", func(t *testing.T) { side(t, show.MissingExecutable) })
+	t.Run("task and order", func(t *testing.T) { side(t, show.TaskAndOrder) })
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	t.Run("cgroup", func(t *testing.T) {
+		side(t, func(t *testing.T) string { return show.Stray(t, true) })
+	})
+	t.Run("no cgroup", func(t *testing.T) {
+		side(t, func(t *testing.T) string { return show.Stray(t, false) })
+	})
+	t.Run("as PID 1", func(t *testing.T) { side(t, show.PID1) })
+}
+
+func TestOutput(t *testing.T) {
+	t.Run("records", func(t *testing.T) {
+		side(t, func(t *testing.T) string { return show.AllLines(t, 2000) })
+	})
+	t.Run("slow follower", func(t *testing.T) { side(t, show.SlowFollower) })
+	t.Run("full disk", func(t *testing.T) { side(t, show.FullDisk) })
+}
+
+// S1.1, S1.2.
+func TestAgent(t *testing.T) {
+	for name, cell := range map[string]func(*testing.T) string{
+		"second agent": show.SecondAgent, "stale files": show.StaleFiles, "killed": show.AgentKilled,
+		"port in use": show.PortInUse, "run": show.RunCodes, "long socket path": show.LongSocketPath,
+	} {
+		t.Run(name, func(t *testing.T) { side(t, cell) })
+	}
+}
+
+// S1.4.
+func TestBadInput(t *testing.T) { show.BadInput(t) }
+
+func TestFirstExample(t *testing.T) { t.Log(show.ReallyUp(t)) }

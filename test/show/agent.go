@@ -1,0 +1,261 @@
+package show
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/test/rig"
+)
+
+const idleApp = `version: 1
+apps:
+  idle: {command: sleep 1000, ready: alive}
+`
+
+// SecondAgent: a second agent of one project is refused with the pid of the
+// first; `up` while one runs is a client of it.
+func SecondAgent(t *testing.T) string {
+	p := rig.New(t, idleApp)
+	p.Up()
+	first := p.Status().AgentPID
+	r := p.Run("up")
+	if r.Code != 0 || p.Status().AgentPID != first {
+		t.Errorf("up while an agent runs: %v", r)
+	}
+	r = p.Run("agent")
+	if r.Code == 0 {
+		t.Errorf("a second agent: %v", r)
+	}
+	p.Down()
+	return fmt.Sprintf("agent %d stays the only one", first)
+}
+
+// StaleFiles: what an agent that was killed has left is no obstacle.
+func StaleFiles(t *testing.T) string {
+	p := rig.New(t, idleApp)
+	p.Up()
+	first := p.Status().AgentPID
+	_ = syscall.Kill(first, syscall.SIGKILL)
+	rig.Until(t, 10*time.Second, "the agent is dead", func() bool { return !rig.Alive(first) })
+	r := p.Run("status")
+	if r.Code != 3 && r.Code != 5 {
+		t.Errorf("status after kill -9 of the agent: %v", r)
+	}
+	p.Up()
+	second := p.Status()
+	if second.AgentPID == first || len(second.Apps) != 1 {
+		t.Errorf("the new agent: %+v", second)
+	}
+	p.Down()
+	return "a new agent starts over socket and lock of a killed one"
+}
+
+// AgentKilled kills the agent with -9. In this release the workers are its own
+// children: none may be left that a new agent knows nothing of.
+func AgentKilled(t *testing.T) string {
+	s := deploy(t, "hello", workers("2"))
+	s.Up()
+	old := s.PIDs("hello")
+	agent := s.Status().AgentPID
+	_ = syscall.Kill(agent, syscall.SIGKILL)
+	rig.Until(t, 10*time.Second, "the agent is dead", func() bool { return !rig.Alive(agent) })
+	s.Up()
+	s.mustAnswer(t, "", 2)
+	known := map[int]bool{s.Status().AgentPID: true}
+	for _, pid := range s.PIDs("hello") {
+		known[pid] = true
+	}
+	for _, left := range s.Left() {
+		var pid int
+		_, _ = fmt.Sscan(left, &pid)
+		if !known[pid] {
+			t.Errorf("after kill -9 of the agent and a new up, this is left of %v: %s", old, left)
+		}
+	}
+	s.Down()
+	return "the next agent has cleared what the killed one left"
+}
+
+// PortInUse: the fault names the pid that holds the port.
+func PortInUse(t *testing.T) string {
+	l, err := net.Listen("tcp4", rig.Addr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := rig.New(t, fmt.Sprintf("version: 1\napps:\n  web: {command: sleep 1000, listen: %q}\n", l.Addr()))
+	r := p.Run("up", "-d")
+	if r.Code != 1 || !strings.Contains(r.Stderr, "E-PORT-IN-USE") || !strings.Contains(r.Stderr, fmt.Sprint(os.Getpid())) {
+		t.Errorf("want exit code 1, E-PORT-IN-USE and pid %d: %v", os.Getpid(), r)
+	}
+	p.Run("down")
+	p.NothingLeft()
+	return "names the pid"
+}
+
+// PID1 runs muster as the first process of a PID namespace: it must reap what
+// is left to it, and end with its workers' code.
+func PID1(t *testing.T) string {
+	p := rig.New(t, "")
+	ready := filepath.Join(t.TempDir(), "zombies")
+	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
+		rig.Muster(), "run", "--restart", "never", "--", "/bin/sh", "-c",
+		rig.Prop()+` orphans 20 & sleep 2; grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l > `+ready+`; cat /proc/1/comm; kill -TERM $!; exit 7`)
+	cmd.Dir, cmd.Env = p.Dir, p.Env
+	r := p.Finish(cmd)
+	if r.Code != 7 || !strings.Contains(r.Stdout, "muster") {
+		t.Errorf("want the worker's exit code 7: %v", r)
+	}
+	text, _ := os.ReadFile(ready)
+	if got := strings.TrimSpace(string(text)); got != "0" {
+		t.Errorf("%s zombies as PID 1", got)
+	}
+	return "20 orphans reaped, exit code passed on"
+}
+
+// RunCodes: `muster run` passes exit codes on, ends on Ctrl-C, and on a second
+// one at once.
+func RunCodes(t *testing.T) string {
+	p := rig.New(t, "")
+	for _, tc := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"run", "--", "true"}, 0},
+		{[]string{"run", "--restart", "never", "--", "sh", "-c", "exit 9"}, 9},
+		{[]string{"run", "--restart", "never", "--", "sh", "-c", "kill -9 $$"}, 128 + 9},
+		{[]string{"run", "--", "./no-such-program"}, 1},
+		{[]string{"run", "--no-such-flag", "--", "true"}, 2},
+		{[]string{"run"}, 2},
+	} {
+		if r := p.Run(tc.args...); r.Code != tc.want {
+			t.Errorf("muster %v: want %d: %v", tc.args, tc.want, r)
+		}
+	}
+	graceful := interrupt(t, p, 1, "sh", "-c", `trap 'sleep 0.3; echo clean end; exit 0' TERM; echo up; while :; do sleep 0.05; done`)
+	if !strings.Contains(graceful.Stdout, "clean end") || graceful.Code != 0 && graceful.Code != 130 {
+		t.Errorf("one Ctrl-C: %v", graceful)
+	}
+	forced := interrupt(t, p, 2, "sh", "-c", `trap '' TERM; echo up; while :; do sleep 0.05; done`)
+	if forced.Took > 10*time.Second {
+		t.Errorf("two Ctrl-C: %v", forced)
+	}
+	p.NothingLeft()
+	return fmt.Sprintf("codes passed on; Ctrl-C twice ends a TERM-ignoring worker in %.1fs", forced.Took.Seconds())
+}
+
+// interrupt runs a command, waits for its word "up", and sends SIGINT so often.
+func interrupt(t *testing.T, p *rig.Project, times int, argv ...string) rig.Result {
+	t.Helper()
+	cmd := p.Cmd(append([]string{"run", "--"}, argv...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	done := make(chan rig.Result, 1)
+	go func() { done <- p.Finish(cmd) }()
+	rig.Until(t, 20*time.Second, "the worker is up", func() bool {
+		s, ok := p.TryStatus()
+		return ok && len(s.Apps) == 1 && len(s.Apps[0].Workers) == 1 && strings.Contains(s.Apps[0].Workers[0].LastLine, "up")
+	})
+	for range times {
+		_ = cmd.Process.Signal(os.Interrupt)
+		rig.For(300 * time.Millisecond)
+	}
+	return <-done
+}
+
+// ReallyUp: `go run ./cmd/muster up` of the first example in a fresh copy of the
+// tree serves, as README says.
+func ReallyUp(t *testing.T) string {
+	p := rig.New(t, "")
+	cmd := exec.Command("go", "run", "./cmd/muster", "up", "-c", "examples/hello/muster.yaml")
+	cmd.Dir, cmd.Env = freshCopy(t), p.Env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out := filepath.Join(t.TempDir(), "out")
+	f, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		_ = cmd.Wait()
+		p.NothingLeft()
+	}()
+	ok := rig.Within(3*time.Minute, func() bool { return strings.Contains(ask("http://127.0.0.1:8080/"), "release=1") })
+	if !ok {
+		text, _ := os.ReadFile(out)
+		t.Fatalf("does not serve:\n%s", text)
+	}
+	return fmt.Sprintf("serves after %.1fs, build included", time.Since(start).Seconds())
+}
+
+// freshCopy is the tree without what git ignores.
+func freshCopy(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum", "api", "client", "cmd", "event", "examples", "fault", "internal", "spec"} {
+		from := filepath.Join(rig.Root(), name)
+		to := filepath.Join(dir, name)
+		if info, err := os.Stat(from); err != nil {
+			t.Fatal(err)
+		} else if info.IsDir() {
+			err = os.CopyFS(to, os.DirFS(from))
+			if err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.Remove(filepath.Join(dir, "examples", "hello", "hello"))
+	return dir
+}
+
+// HealthCheck: a worker that stops answering its check is replaced.
+func HealthCheck(t *testing.T) string {
+	s := deploy(t, "hello", func(yaml string) string {
+		return strings.Replace(yaml, "    workers: 2\n", "    workers: 1\n    health: {url: 'http://ADDR/', interval: 200ms, timeout: 300ms, failures: 2}\n", 1)
+	})
+	s.Write("muster.yaml", strings.Replace(read(t, s, "muster.yaml"), "ADDR", s.addr, 1))
+	s.Up()
+	pid := s.PIDs("hello")[0]
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	start := time.Now()
+	rig.Until(t, 60*time.Second, "the hanging worker is replaced", func() bool {
+		now := s.PIDs("hello")
+		return len(now) == 1 && now[0] != pid
+	})
+	took := time.Since(start)
+	if a := s.App("hello"); a.Status != event.Healthy {
+		t.Errorf("the app is %s: %s", a.Status, a.Why)
+	}
+	s.Down()
+	return fmt.Sprintf("a worker that hangs is replaced after %.1fs", took.Seconds())
+}
+
+func read(t *testing.T, s site, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -1,0 +1,127 @@
+package show
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/test/rig"
+)
+
+// AllLines has a worker print many lines and end at once: every line must be in
+// the log, once, in order.
+func AllLines(t *testing.T, n int) string {
+	p := rig.New(t, fmt.Sprintf(`version: 1
+apps:
+  chatty:
+    command: [%s, lines, "%d"]
+    restart: never
+`, rig.Prop(), n))
+	start := time.Now()
+	p.Run("up", "-d")
+	rig.Until(t, 2*time.Minute, "all lines are recorded", func() bool { return len(records(t, p, "chatty")) >= n })
+	took := time.Since(start)
+	got := records(t, p, "chatty")
+	if len(got) != n {
+		t.Fatalf("%d lines printed, %d recorded", n, len(got))
+	}
+	for i, r := range got {
+		if want := fmt.Sprintf("line %d of %d", i+1, n); r.Line != want || r.Cut || r.App != "chatty" {
+			t.Fatalf("record %d is %+v, want %q", i, r, want)
+		}
+	}
+	p.Down()
+	return fmt.Sprintf("%d lines printed, %d records, %.1fs", n, len(got), took.Seconds())
+}
+
+// records reads an app's log file, and the rotated ones before it.
+func records(t *testing.T, p *rig.Project, app string) []api.Record {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(p.State, "*", "logs", app+"*"))
+	slices.SortFunc(files, func(a, b string) int { // rotated ones first, by time
+		plainA, plainB := filepath.Base(a) == app+".log", filepath.Base(b) == app+".log"
+		switch {
+		case plainA == plainB:
+			return strings.Compare(a, b)
+		case plainA:
+			return 1
+		}
+		return -1
+	})
+	var all []api.Record
+	for _, f := range files {
+		all = append(all, decodeRecords(t, f)...)
+	}
+	return all
+}
+
+func decodeRecords(t *testing.T, file string) []api.Record {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasSuffix(file, ".zst") {
+		d, err := zstd.NewReader(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if text, err = d.DecodeAll(text, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var list []api.Record
+	scan := bufio.NewScanner(bytes.NewReader(text))
+	scan.Buffer(nil, 1<<20)
+	for scan.Scan() {
+		var r api.Record
+		if err := json.Unmarshal(scan.Bytes(), &r); err != nil {
+			t.Fatalf("%s: %q is no record: %v", file, scan.Text(), err)
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// SlowFollower follows the log without reading it, while the worker prints: it
+// must not slow the worker.
+func SlowFollower(t *testing.T) string {
+	const n = 50_000
+	p := rig.New(t, fmt.Sprintf(`version: 1
+apps:
+  chatty:
+    command: [%s, ticks, "%d"]
+    ready: alive
+`, rig.Prop(), n))
+	p.Up()
+	rig.Until(t, time.Minute, "the first worker's lines", func() bool { return len(records(t, p, "chatty")) >= n })
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	follower := p.Cmd("logs", "-f", "chatty")
+	follower.Stdout = write // nobody reads
+	if err := follower.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = follower.Process.Kill(); _ = follower.Wait() }()
+	write.Close()
+	start := time.Now()
+	p.Must("restart", "chatty")
+	rig.Until(t, time.Minute, "the second worker's lines", func() bool { return len(records(t, p, "chatty")) >= 2*n })
+	took := time.Since(start)
+	p.Down()
+	return fmt.Sprintf("%d lines beside a follower that does not read: %.1fs", n, took.Seconds())
+}

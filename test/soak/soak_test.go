@@ -1,0 +1,114 @@
+//go:build soak
+
+package soak
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-run/muster/test/rig"
+	"github.com/muster-run/muster/test/show"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+
+// reloads in a row, of each program.
+const reloads = 10
+
+type row struct {
+	claim, figures string
+	ok             bool
+}
+
+// table runs cells one after the other and prints what they measured.
+type table struct {
+	t    *testing.T
+	rows []row
+}
+
+func (tb *table) cell(claim string, cell func(*testing.T) string) {
+	figures := ""
+	ok := tb.t.Run(strings.ReplaceAll(claim, " ", "-"), func(t *testing.T) { figures = cell(t) })
+	tb.rows = append(tb.rows, row{claim, figures, ok})
+}
+
+func (tb *table) print() {
+	failed, width := 0, 0
+	for _, r := range tb.rows {
+		width = max(width, len(r.claim))
+	}
+	fmt.Println()
+	for _, r := range tb.rows {
+		mark := "ok    "
+		if !r.ok {
+			mark, failed = "FAILED", failed+1
+		}
+		fmt.Printf("%s  %-*s  %s\n", mark, width, r.claim, r.figures)
+	}
+	fmt.Printf("\n%d claims hold, %d do not\n", len(tb.rows)-failed, failed)
+}
+
+func TestSoak(t *testing.T) {
+	tb := &table{t: t}
+	defer tb.print()
+	tb.programs()
+	tb.reloads()
+	tb.faults()
+	tb.output()
+	tb.agent()
+}
+
+func (tb *table) programs() {
+	for _, p := range show.Programs() {
+		tb.cell("started, checked, scaled, reloaded, stopped: "+p.Name, func(t *testing.T) string { return show.Lifecycle(t, p) })
+	}
+	tb.cell("started, checked, scaled, reloaded, stopped: redis", show.Redis)
+	tb.cell("first example from a fresh copy", show.ReallyUp)
+}
+
+func (tb *table) reloads() {
+	for _, p := range show.Programs() {
+		tb.cell("reload under load: "+p.Name, func(t *testing.T) string { return show.ReloadUnderLoad(t, p, reloads) })
+	}
+	tb.cell("keep-alive beside HUP: gunicorn", func(t *testing.T) string { return show.KeptAliveBesideHUP(t, reloads) })
+	tb.cell("boot of 4 s", func(t *testing.T) string { return show.SlowBoot(t, 200*time.Millisecond) })
+	for _, p := range show.Programs() {
+		tb.cell("failing release: "+p.Name, func(t *testing.T) string { return show.FailingRelease(t, p, false) })
+	}
+	tb.cell("failing in the second slot", func(t *testing.T) string {
+		return show.FailingRelease(t, show.ByName("hello"), true)
+	})
+}
+
+func (tb *table) faults() {
+	for _, p := range show.Programs() {
+		tb.cell("kill -9 of each worker: "+p.Name, func(t *testing.T) string { return show.KillEachWorker(t, p) })
+	}
+	tb.cell("grandchild, cgroup2", func(t *testing.T) string { return show.Stray(t, true) })
+	tb.cell("grandchild, --no-cgroup", func(t *testing.T) string { return show.Stray(t, false) })
+	tb.cell("missing executable", show.MissingExecutable)
+	tb.cell("crash loop", show.CrashLoop)
+	tb.cell("health check", show.HealthCheck)
+	tb.cell("task and order", show.TaskAndOrder)
+}
+
+func (tb *table) output() {
+	tb.cell("200,000 lines, then exit", func(t *testing.T) string { return show.AllLines(t, 200_000) })
+	tb.cell("2,000 lines, 2,000 records", func(t *testing.T) string { return show.AllLines(t, 2_000) })
+	tb.cell("slow follower", show.SlowFollower)
+	tb.cell("full disk", show.FullDisk)
+}
+
+func (tb *table) agent() {
+	tb.cell("second agent", show.SecondAgent)
+	tb.cell("stale files", show.StaleFiles)
+	tb.cell("agent killed", show.AgentKilled)
+	tb.cell("port in use", show.PortInUse)
+	tb.cell("as PID 1", show.PID1)
+	tb.cell("run", show.RunCodes)
+	tb.cell("long socket path", show.LongSocketPath)
+	tb.cell("bad input", show.BadInput)
+}
