@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/control"
 	"github.com/muster-run/muster/internal/lifecycle"
+	"github.com/muster-run/muster/internal/metrics"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor"
@@ -87,6 +87,7 @@ type Agent struct {
 	supervisor *supervisor.Supervisor
 	starter    *process.Direct
 	server     *control.Server
+	metrics    *metrics.Metrics
 	socket     net.Listener
 	teardown   lifecycle.Teardown
 
@@ -172,10 +173,11 @@ func (a *Agent) closeStarter() error {
 
 func (a *Agent) buildControl() error {
 	rule := a.opts.Spec.Control
+	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs})
 	var err error
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
-		Events: a.events, Log: a.Log, Metrics: a.metrics(), Shutdown: a.Stop, ReopenLogs: a.reopenLogs,
+		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, ReopenLogs: a.reopenLogs,
 		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: rule.Group, Logger: a.opts.Log,
 	})
 	if err != nil {
@@ -264,5 +266,14 @@ func (a *Agent) openTo(s spec.Spec) error {
 	return a.paths.OpenTo(others)
 }
 
-// metrics is what GET /metrics serves.
-func (a *Agent) metrics() http.Handler { return nil }
+// outputs counts the lines of each app, for the metrics.
+func (a *Agent) outputs() []metrics.Output {
+	var list []metrics.Output
+	for _, app := range a.supervisor.Spec().Apps {
+		if log := a.supervisor.Log(app.Name); log != nil {
+			c := log.Counts()
+			list = append(list, metrics.Output{App: app.Name, Stdout: c.Stdout, Stderr: c.Stderr})
+		}
+	}
+	return list
+}

@@ -29,33 +29,66 @@ type ending struct {
 // the exit code when no worker is left and everything is undone. The error says
 // what of the agent itself failed; workers that fail are no error. Call it once.
 func (a *Agent) Run(ctx context.Context) (int, error) {
-	failed := make(chan lifecycle.Failure, 1)
-	parts := lifecycle.New(func(f lifecycle.Failure) { failed <- f })
-	if err := parts.Start(context.WithoutCancel(ctx), lifecycle.Part{
-		Name: "control", Run: func(ctx context.Context) error { return a.server.Serve(ctx, a.socket) },
-	}); err != nil {
+	failed := make(chan lifecycle.Failure, 1) // an essential part has ended
+	parts := lifecycle.New(func(f lifecycle.Failure) {
+		a.opts.Log.Error("a part of the agent has failed", "part", f.Part, "error", f.Err, "again_in", f.Again)
+		if f.Again == 0 {
+			failed <- f
+		}
+	})
+	if err := parts.Start(context.WithoutCancel(ctx),
+		lifecycle.Part{Name: "control", Run: func(ctx context.Context) error { return a.server.Serve(ctx, a.socket) }},
+		lifecycle.Part{Name: "metrics", Run: a.metrics.Run, Restart: true},
+	); err != nil {
 		return 1, err
 	}
 	a.publish(event.AgentStarted{PID: os.Getpid(), Version: a.opts.Version, Project: a.opts.Spec.Project})
 	a.opts.Serving()
 
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-	first := make(chan struct{}) // the first apply is over
-	go func() {                  // ends with its apply, or with work
-		defer close(first)
-		a.report(a.Apply(work, a.opts.Spec).Outcome)
-		a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.opts.Spec.Apps)))
-	}()
-	end, err := a.serve(ctx, work, failed)
+	first := make(chan *fault.Fault, 1)    // what came of the first apply
+	go func() { first <- a.begin(work) }() // ends with its apply, or with work
+	end, err := a.serve(ctx, work, waits{first: first, failed: failed})
 	stopWork()
 	a.end(end)
-	<-first
 	close(a.over)
 	return end.code, errors.Join(err, parts.Stop(), a.teardown.Run())
 }
 
+// waits is what Run waits for beside signals and requests.
+type waits struct {
+	first  <-chan *fault.Fault
+	failed <-chan lifecycle.Failure
+}
+
+// begin applies the first spec and returns the fault that leaves nothing to run.
+func (a *Agent) begin(ctx context.Context) *fault.Fault {
+	outcome := a.Apply(ctx, a.opts.Spec).Outcome
+	f := outcome.Fault()
+	if f != nil && a.idle() {
+		return f
+	}
+	a.report(outcome)
+	a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.opts.Spec.Apps)))
+	return nil
+}
+
+// idle says that no worker runs or is going to.
+func (a *Agent) idle() bool {
+	for _, app := range a.supervisor.Snapshot() {
+		for _, w := range app.Workers {
+			switch w.State {
+			case event.Starting, event.Ready, event.Draining, event.Stopping, event.Backoff:
+				return false
+			case event.Stopped, event.Failed:
+			}
+		}
+	}
+	return true
+}
+
 // serve obeys signals and requests until one of them ends the agent.
-func (a *Agent) serve(ctx, work context.Context, failed <-chan lifecycle.Failure) (ending, error) {
+func (a *Agent) serve(ctx, work context.Context, on waits) (ending, error) {
 	var ended <-chan int
 	if a.opts.UntilEnded {
 		ended = a.supervisor.AllEnded()
@@ -72,7 +105,11 @@ func (a *Agent) serve(ctx, work context.Context, failed <-chan lifecycle.Failure
 			return ending{reason: "all workers have ended", code: code}, nil
 		case <-ctx.Done():
 			return ending{reason: "the caller has ended"}, nil
-		case f := <-failed:
+		case f := <-on.first:
+			if f != nil && a.opts.UntilEnded {
+				return ending{reason: "nothing could be started", code: fault.ExitCode(f)}, f
+			}
+		case f := <-on.failed:
 			err := fault.New(fault.Internal, "the control server has ended: %w", f.Err)
 			return ending{reason: err.Text, code: 1}, err
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
 )
 
 // narrator turns events into lifecycle lines: one readable line per change.
@@ -152,7 +153,7 @@ func reloadLine(e event.Event, d event.Reload) (string, mood) {
 	case event.ReloadFailed, event.ReloadAborted:
 		text := fmt.Sprintf("%s reload %s", e.App, d.Phase)
 		if d.Fault != nil {
-			return text + ": " + d.Fault.Error(), bad
+			return withDetails(text+": "+d.Fault.Error(), *d.Fault), bad
 		}
 		return text, bad
 	}
@@ -164,10 +165,18 @@ func warningLine(e event.Event, d event.Warning) (string, mood) {
 	if d.Fault.Where == "" && e.App != "" {
 		text = e.Worker() + ": " + text
 	}
-	if d.Fault.Fix != "" {
-		text += "; " + d.Fault.Fix
+	return "warning: " + withDetails(text, d.Fault), caution
+}
+
+// withDetails adds the last output and the fix below a line.
+func withDetails(text string, f fault.Fault) string {
+	for _, line := range f.Output {
+		text += "\n  | " + line
 	}
-	return "warning: " + text, caution
+	if f.Fix != "" {
+		text += "\n  fix: " + f.Fix
+	}
+	return text
 }
 
 func processName(e event.Event) string { return fmt.Sprintf("%s/%d", e.Worker(), e.PID) }
