@@ -159,7 +159,7 @@ func read[In any](s *Server, w http.ResponseWriter, r *http.Request) (In, error)
 // body reads a request's body within the limits of size and time.
 func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > s.options.MaxBody {
-		w.Header().Set("Connection", "close")
+		w.Header().Set("Connection", "close") // what follows is not read
 		return nil, s.tooLong()
 	}
 	control := http.NewResponseController(w)
@@ -168,6 +168,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):
+		w.Header().Set("Connection", "close")
 		return nil, s.tooLong()
 	case err != nil:
 		w.Header().Set("Connection", "close")
