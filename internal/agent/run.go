@@ -62,7 +62,13 @@ type waits struct {
 }
 
 // begin applies the first spec and returns the fault that leaves nothing to run.
+// A spec without apps is not applied: it is that of a background agent, whose
+// starter applies the whole one over the API at the same moment.
 func (a *Agent) begin(ctx context.Context) *fault.Fault {
+	if len(a.opts.Spec.Apps) == 0 {
+		a.notify("READY=1\nSTATUS=no apps yet")
+		return nil
+	}
 	outcome := a.Apply(ctx, a.opts.Spec).Outcome
 	f := outcome.Fault()
 	if f != nil && a.idle() {
