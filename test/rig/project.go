@@ -68,7 +68,7 @@ func outer() []string {
 
 // tell logs what the agent has to say about a test that failed.
 func (p *Project) tell() {
-	for _, args := range [][]string{{"status"}, {"events", "--no-follow"}} {
+	for _, args := range [][]string{{"status"}, {"events"}} {
 		r := p.Run(args...)
 		p.t.Logf("muster %s:\n%s%s", strings.Join(args, " "), r.Stdout, r.Stderr)
 	}

@@ -113,7 +113,7 @@ apps:
     ready: alive
     log: {file: %s/chatty.log}
 `, rig.Prop(), dir))
-	script := fmt.Sprintf(`mount -t tmpfs -o size=64k none %s && %s up -d && %s status --json; cp %s/chatty.log ../copy 2>/dev/null; %s logs chatty -n 5; %s events --no-follow; %s down`,
+	script := fmt.Sprintf(`mount -t tmpfs -o size=64k none %s && %s up -d && %s status --json; cp %s/chatty.log ../copy 2>/dev/null; %s logs chatty -n 5; %s events; %s down`,
 		dir, rig.Muster(), rig.Muster(), dir, rig.Muster(), rig.Muster(), rig.Muster())
 	cmd := exec.Command("unshare", "--mount", "--", "/bin/sh", "-c", script)
 	cmd.Dir, cmd.Env = p.Dir, p.Env
