@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/internal/control"
+	"github.com/muster-run/muster/internal/metrics"
 )
 
 // generated stands at the top of each page.
@@ -42,7 +43,7 @@ func pages(root *cobra.Command) map[string]string {
 		"cli.md":             cliPage(root),
 		"configuration.md":   generated + config.Reference(),
 		"api.md":             generated + control.Reference(),
-		"metrics.md":         generated + metricsPage(),
+		"metrics.md":         generated + metrics.Reference(),
 		"errors.md":          errorsPage(),
 		"muster.schema.json": string(config.Schema()),
 	}
@@ -131,6 +132,3 @@ func dedent(text string) string {
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func exitText(code int) string { return fmt.Sprint(code) }
-
-// metricsPage is the reference of GET /metrics.
-func metricsPage() string { return "# Metrics\n" }

@@ -10,13 +10,20 @@ import (
 )
 
 // narrator turns events into lifecycle lines: one readable line per change.
-// It remembers when each worker started, to say how long things took. Not safe
-// for concurrent use.
+// Not safe for concurrent use.
 type narrator struct {
-	started map[string]time.Time // by worker name and pid
+	// started is when each worker (by name and generation) began to start, to
+	// say how long that took.
+	started map[string]time.Time
+	// well names the apps that have been Healthy, running says that the first
+	// configuration was applied: the first time of both is no news.
+	well    map[string]bool
+	running bool
 }
 
-func newNarrator() *narrator { return &narrator{started: map[string]time.Time{}} }
+func newNarrator() *narrator {
+	return &narrator{started: map[string]time.Time{}, well: map[string]bool{}}
+}
 
 // mood is how a line is meant.
 type mood int
@@ -53,10 +60,7 @@ func (n *narrator) line(e event.Event) (string, mood) {
 	case event.AgentStopping:
 		return "stopping: " + d.Reason, plain
 	case event.Applied:
-		if len(d.Changes) == 0 {
-			return "", quiet
-		}
-		return "applied: " + strings.Join(d.Changes, "; "), plain
+		return n.applied(d)
 	case event.AppState:
 		return n.appState(e, d)
 	case event.WorkerState:
@@ -77,18 +81,30 @@ func (n *narrator) line(e event.Event) (string, mood) {
 	return "", quiet
 }
 
+func (n *narrator) applied(d event.Applied) (string, mood) {
+	m := plain
+	if !n.running {
+		m = quiet
+	}
+	n.running = true
+	if len(d.Changes) == 0 {
+		return "", quiet
+	}
+	return "applied: " + strings.Join(d.Changes, "; "), m
+}
+
 // appState is told only where the workers' own lines do not say it already.
 func (n *narrator) appState(e event.Event, d event.AppState) (string, mood) {
-	switch d.To {
-	case event.AppFailed:
-		return because(fmt.Sprintf("%s is Failed", e.App), d.Why), bad
-	case event.Healthy:
-		if d.From == event.Degraded || d.From == event.Recovering || d.From == event.AppFailed {
-			return fmt.Sprintf("%s is Healthy again", e.App), good
-		}
-	case event.Degraded, event.Reloading, event.Recovering, event.AppStopped:
+	text := because(fmt.Sprintf("%s is %s", e.App, d.To), d.Why)
+	if d.To != event.Healthy {
+		return text, quiet
 	}
-	return "", quiet
+	again := n.well[e.App] && d.From != event.Reloading && d.From != event.AppStopped
+	n.well[e.App] = true
+	if again {
+		return text + " again", good
+	}
+	return text, quiet
 }
 
 func (n *narrator) workerState(e event.Event, d event.WorkerState) (string, mood) {
@@ -102,10 +118,13 @@ func (n *narrator) workerState(e event.Event, d event.WorkerState) (string, mood
 	case event.Draining:
 		return because(fmt.Sprintf("%s draining%s", name, pidWords(e)), d.Why), plain
 	case event.Stopping:
-		return because(fmt.Sprintf("%s stopping%s", name, pidWords(e)), d.Why), plain
+		return because(fmt.Sprintf("%s stopping%s", name, pidWords(e)), d.Why), quiet
 	case event.Stopped:
-		delete(n.started, processName(e))
-		return because(fmt.Sprintf("%s stopped%s", name, pidWords(e)), d.Why), plain
+		m := plain
+		if d.From == event.Failed {
+			m = quiet // its end was told
+		}
+		return because(fmt.Sprintf("%s stopped%s", name, pidWords(e)), d.Why), m
 	case event.Backoff:
 		return because(name+" backoff"+nextWords(e.Time, d.Next), d.Why), caution
 	case event.Failed:
@@ -116,7 +135,6 @@ func (n *narrator) workerState(e event.Event, d event.WorkerState) (string, mood
 
 // workerExit tells an exit that nobody asked for.
 func (n *narrator) workerExit(e event.Event, d event.WorkerExit) (string, mood) {
-	delete(n.started, processName(e))
 	if d.Planned {
 		return "", quiet
 	}
@@ -143,9 +161,13 @@ func reloadLine(e event.Event, d event.Reload) (string, mood) {
 	case event.ReloadQueued:
 		return fmt.Sprintf("%s reload waits for the one that runs", e.App), plain
 	case event.ReloadBuilding:
-		return fmt.Sprintf("%s build runs", e.App), plain
+		return fmt.Sprintf("preparing release %s of %s", d.Release, e.App), quiet
 	case event.ReloadRunning:
-		return fmt.Sprintf("reloading %s %d/%d", e.App, d.Done, d.Total), plain
+		m := plain
+		if d.Done == d.Total {
+			m = quiet // the next line says it
+		}
+		return fmt.Sprintf("reloading %s %d/%d", e.App, d.Done, d.Total), m
 	case event.ReloadReverting:
 		return fmt.Sprintf("%s reload is undone, the old release serves on", e.App), caution
 	case event.ReloadDone:
@@ -165,6 +187,9 @@ func warningLine(e event.Event, d event.Warning) (string, mood) {
 	if d.Fault.Where == "" && e.App != "" {
 		text = e.Worker() + ": " + text
 	}
+	if d.Fault.Code == fault.ExitedEarly {
+		return "warning: " + text, quiet // the exit and what follows it say so
+	}
 	return "warning: " + withDetails(text, d.Fault), caution
 }
 
@@ -179,7 +204,7 @@ func withDetails(text string, f fault.Fault) string {
 	return text
 }
 
-func processName(e event.Event) string { return fmt.Sprintf("%s/%d", e.Worker(), e.PID) }
+func processName(e event.Event) string { return fmt.Sprintf("%s/%d", e.Worker(), e.Generation) }
 
 func pidWords(e event.Event) string {
 	if e.PID == 0 {

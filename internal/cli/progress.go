@@ -51,7 +51,7 @@ func reloadProgress(app string, d event.Reload) string {
 	case event.ReloadRunning:
 		return fmt.Sprintf("reloading %s %d/%d", app, d.Done, d.Total)
 	case event.ReloadBuilding:
-		return "building " + app
+		return "preparing release " + d.Release + " of " + app
 	case event.ReloadQueued:
 		return app + " waits for the reload that runs"
 	case event.ReloadReverting:

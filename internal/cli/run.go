@@ -25,7 +25,7 @@ func (s *session) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s.note("no configuration file: %s with defaults and the flags of this command", loaded.Spec.Project)
+			s.note("no configuration file: defaults, and the flags of this command")
 			return s.foreground(cmd.Context(), loaded)
 		},
 	}

@@ -63,10 +63,20 @@ func (v statusView) apps(apps []api.App) {
 		{"RESTARTS", 7}, {"UPTIME", 8}, {"PORTS", 3},
 	}}
 	for _, a := range apps {
-		t.add(a.Name, v.health(a.Status), v.workerCount(a), appHealth(a), appCPU(a), appMemory(a),
+		t.add(a.Name, v.appStatus(a), v.workerCount(a), appHealth(a), appCPU(a), appMemory(a),
 			v.restarts(a.Workers), v.uptime(a.Workers), strings.Join(ports(a), " "))
 	}
 	t.write(v.printer)
+}
+
+// appStatus is the human state; a task that has ended well is Completed.
+func (v statusView) appStatus(a api.App) string {
+	if a.Type == spec.Task && a.Status == event.AppStopped && len(a.Workers) == 1 {
+		if e := a.Workers[0].LastExit; e != nil && e.Code == 0 {
+			return v.printer.paint(green, "Completed")
+		}
+	}
+	return v.health(a.Status)
 }
 
 func (v statusView) health(h event.Health) string {
@@ -252,14 +262,17 @@ func (v statusView) state(st event.State) string {
 func (v statusView) reasons(apps []api.App) {
 	var b strings.Builder
 	for _, a := range apps {
-		if a.Why != "" && a.Status != event.Healthy {
-			fmt.Fprintf(&b, "%s: %s\n", a.Name, a.Why)
-		}
+		before := b.Len()
 		for _, w := range a.Workers {
 			v.reason(&b, w)
 		}
+		if b.Len() == before && a.Why != "" && rank(a.Status) > 1 {
+			fmt.Fprintf(&b, "%s: %s\n", a.Name, a.Why)
+		}
 		for _, f := range a.Warnings {
-			fmt.Fprintf(&b, "%s %s\n", v.printer.paint(yellow, "warning:"), warningText(a.Name, f))
+			if f.Code != fault.ExitedEarly { // the worker's reason or its restarts say it
+				fmt.Fprintf(&b, "%s %s\n", v.printer.paint(yellow, "warning:"), warningText(a.Name, f))
+			}
 		}
 	}
 	if b.Len() > 0 {
@@ -270,34 +283,39 @@ func (v statusView) reasons(apps []api.App) {
 // reason is what is wrong with one worker: why, the last exit, the next try,
 // the last lines.
 func (v statusView) reason(b *strings.Builder, w api.Worker) {
+	name := workerName(w.App, w.Slot)
+	accident := w.LastExit != nil && !w.LastExit.Planned
 	switch w.State {
 	case event.Backoff, event.Failed:
 	case event.Ready:
 		if w.Health == "failing" {
-			fmt.Fprintf(b, "%s health check fails: %s\n", workerName(w.App, w.Slot), w.HealthText)
+			fmt.Fprintf(b, "%s health check fails: %s\n", name, w.HealthText)
 		}
 		return
 	case event.Starting:
-		if w.LastExit == nil || w.LastExit.Planned {
+		if !accident {
 			return
 		}
 	case event.Draining, event.Stopping, event.Stopped:
 		return
 	}
-	parts := []string{string(w.State)}
-	if w.Why != "" {
-		parts = append(parts, w.Why)
-	}
-	if e := w.LastExit; e != nil && !e.Planned {
-		parts = append(parts, "last "+exitWords(e, v.now))
+	text := because(name+" "+string(w.State), w.Why)
+	if accident {
+		text += v.lastExit(w)
 	}
 	if w.Next != nil {
-		parts = append(parts, "next try in "+age(w.Next.Sub(v.now)))
+		text += ", next try in " + age(w.Next.Sub(v.now))
 	}
-	fmt.Fprintf(b, "%s %s\n", workerName(w.App, w.Slot), strings.Join(parts, "; "))
+	b.WriteString(text + "\n")
 	for _, line := range v.lastLines(w) {
 		fmt.Fprintf(b, "  %s %s\n", v.printer.paint(dim, "|"), line)
 	}
+}
+
+// lastExit is " (pid 4711 exited with code 1 after 0.2s, 3s ago)".
+func (v statusView) lastExit(w api.Worker) string {
+	e := w.LastExit
+	return fmt.Sprintf(" (pid %d %s after %s, %s ago)", e.PID, ended(e.Code, e.Signal), age(e.Uptime), age(v.now.Sub(e.Time)))
 }
 
 func (v statusView) lastLines(w api.Worker) []string {

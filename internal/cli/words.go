@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/muster-run/muster/api"
 )
 
 // age is a duration in its one or two largest units: 0.4s, 12s, 3m, 2h10m, 5d.
@@ -66,11 +64,6 @@ func ended(code int, signal string) string {
 		return "was ended by " + signal
 	}
 	return fmt.Sprintf("exited with code %d", code)
-}
-
-// exitWords says how and when a worker last ended.
-func exitWords(e *api.Exit, now time.Time) string {
-	return fmt.Sprintf("%s after %s, %s ago", ended(e.Code, e.Signal), age(e.Uptime), age(now.Sub(e.Time)))
 }
 
 // workerName is "web#2".
