@@ -48,7 +48,7 @@ func DiffApp(old, new App) []Change {
 func foldHealth(l leaves, h *Health) {
 	maps.DeleteFunc(l, func(path string, _ leaf) bool { return strings.HasPrefix(path, "health.") })
 	if h != nil {
-		text := h.Type + " " + h.URL + h.Address + joinCommand(h.Command)
+		text := h.Type + " " + MaskText(h.URL+h.Address) + shownCommand(h.Command)
 		l["health"] = leaf{text, text}
 	}
 }
@@ -67,7 +67,7 @@ func appsByName(s Spec) map[string]App {
 	return m
 }
 
-func summary(a App) string { return joinCommand(MaskArgs(a.Command)) }
+func summary(a App) string { return shownCommand(a.Command) }
 
 // environLeaves is the part of Environ that reaches the app's workers.
 func environLeaves(s Spec, a App) leaves {

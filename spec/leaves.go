@@ -67,7 +67,7 @@ func (l leaves) whole(path string, v reflect.Value) bool {
 		if len(x) == 0 {
 			return true
 		}
-		value, shown = joinCommand(x), joinCommand(MaskArgs(x))
+		value, shown = joinCommand(x), shownCommand(x)
 	case Listener:
 		value = x.String()
 		shown = value
@@ -144,6 +144,18 @@ func joinCommand(argv []string) string {
 	words := make([]string, len(argv))
 	for i, arg := range argv {
 		words[i] = quoted(arg)
+	}
+	return strings.Join(words, " ")
+}
+
+// shownCommand is joinCommand with secrets masked.
+func shownCommand(argv []string) string {
+	words := make([]string, len(argv))
+	for i, arg := range MaskArgs(argv) {
+		words[i] = arg
+		if plain := strings.ReplaceAll(arg, Mask, "x"); quoted(plain) != plain {
+			words[i] = quoted(arg)
+		}
 	}
 	return strings.Join(words, " ")
 }

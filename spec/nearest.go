@@ -2,13 +2,19 @@ package spec
 
 import "strings"
 
+// maxWord: what is longer was not mistyped.
+const maxWord = 64
+
 // Nearest returns the word of known that was most likely meant by a mistyped
 // one, for "did you mean"; "" when none is near.
 func Nearest(word string, known []string) string {
+	if len(word) > maxWord {
+		return ""
+	}
 	word = strings.ToLower(word)
 	best, bestAt := "", max(1, len(word)/3)+1
 	for _, k := range known {
-		if k == "" {
+		if k == "" || len(k) > maxWord {
 			continue
 		}
 		if d := distance(word, strings.ToLower(k)); d < bestAt && d < max(len(word), len(k)) {
@@ -27,11 +33,8 @@ func didYouMean(word string, known []string) string {
 }
 
 // distance counts the insertions, deletions, replacements and swaps of
-// neighbours between two words, for words of at most 64 bytes.
+// neighbours between two words.
 func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
 	before, last := []int{}, make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j

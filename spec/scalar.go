@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || n < 0 || n > 36500 {
+		if err != nil || !(n >= 0 && n <= 36500) { // NaN too
 			return invalid("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
 		}
 		*d = Duration(n * float64(24*time.Hour))
@@ -87,6 +88,10 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 			s, factor = strings.TrimSpace(rest), u.factor
 			break
 		}
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 && n <= math.MaxInt64/factor {
+		*b = Bytes(n * factor) // exact, also where a float is not
+		return nil
 	}
 	n, err := strconv.ParseFloat(s, 64)
 	v := n * float64(factor)

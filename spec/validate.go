@@ -93,7 +93,7 @@ func (s Spec) Validate() []Problem {
 		switch {
 		case names[a.Name]:
 			ac.add("", "rename one of them", "the name stands twice")
-		case i > 0 && a.Name < s.Apps[i-1].Name:
+		case i > 0 && a.Name != "" && a.Name < s.Apps[i-1].Name:
 			ac.add("", "sort the apps by name", "stands after %q", s.Apps[i-1].Name)
 		}
 		names[a.Name] = true

@@ -21,6 +21,9 @@ func (a App) check(c check) {
 	if a.Health != nil {
 		a.checkHealth(c.in("health"))
 	}
+	if a.Watchdog != 0 {
+		c.repeats("watchdog", a.Watchdog, "30s")
+	}
 	a.Restart.check(c.in("restart"))
 	a.Stop.check(c.in("stop"))
 	a.Reload.check(c.in("reload"))

@@ -90,12 +90,12 @@ func (p Port) check(c check, workers int) {
 
 // socket is one address that somebody binds.
 type socket struct {
-	app, path, what string
-	transport       string // tcp, udp, unix, fd
-	v4, v6, all     bool   // families; every address of them
-	host            string
-	port            int
-	own             bool // a worker binds it
+	app, key, what string // its app, its path in the app, its name in messages
+	transport      string // tcp, udp, unix, fd
+	v4, v6, all    bool   // families; every address of them
+	host           string
+	port           int
+	own            bool // a worker binds it
 }
 
 // checkSockets finds addresses that two would bind.
@@ -104,7 +104,7 @@ func (s Spec) checkSockets(c check) {
 	for _, a := range s.Apps {
 		for i, l := range a.Listen {
 			if k, ok := l.socket(); ok {
-				k.app, k.path = a.Name, fmt.Sprintf("apps.%s.listen[%d]", a.Name, i)
+				k.app, k.key = a.Name, fmt.Sprintf("listen[%d]", i)
 				if k.port > 0 {
 					ports = append(ports, k)
 				} else {
@@ -129,9 +129,9 @@ func reportSame(c check, all []socket, key func(socket) any, same func(a, b sock
 			if !same(other, k) {
 				continue
 			}
-			if pair := other.path + " " + k.path; !told[pair] {
+			if pair := other.path() + " " + k.path(); !told[pair] {
 				told[pair] = true
-				c.add(k.path, "choose another address for one of them", "%s is taken by %s", k.what, other.owner(k))
+				c.add(k.path(), "choose another address for one of them", "%s is taken by %s", k.what, other.owner(k))
 			}
 			break
 		}
@@ -139,10 +139,12 @@ func reportSame(c check, all []socket, key func(socket) any, same func(a, b sock
 	}
 }
 
+func (k socket) path() string { return "apps." + k.app + "." + k.key }
+
 func (k socket) owner(asked socket) string {
 	text := "the app " + k.app
 	if k.app == asked.app {
-		text = k.path[strings.LastIndex(k.path, k.app)+len(k.app)+1:] + " of the same app"
+		text = k.key + " of the same app"
 	}
 	if k.what != asked.what {
 		text += " (" + k.what + ")"
@@ -154,7 +156,7 @@ func (k socket) overlaps(o socket) bool {
 	if k.transport != o.transport || !(k.v4 && o.v4 || k.v6 && o.v6) {
 		return false
 	}
-	if k.own && o.own && k.path == o.path {
+	if k.own && o.own && k.path() == o.path() {
 		return false // increment 0: the workers share it with SO_REUSEPORT
 	}
 	loopback := func(h string) bool { return h == "localhost" || h == "127.0.0.1" || h == "[::1]" }
@@ -200,7 +202,7 @@ func (p Port) sockets(a App) (all []socket) {
 			break
 		}
 		all = append(all, socket{
-			app: a.Name, path: "apps." + a.Name + ".ports." + p.Name, what: fmt.Sprintf("the port %d", n),
+			app: a.Name, key: "ports." + p.Name, what: fmt.Sprintf("the port %d", n),
 			transport: "tcp", v4: true, v6: true, all: true, port: n, own: true,
 		})
 		if p.Increment <= 0 {

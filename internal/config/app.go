@@ -45,6 +45,7 @@ func (a *appDraft) socketFields() []field {
 		{"ports", portsValue{&a.Ports}, "", "Ports that each worker binds by itself: a map of name to number, or to a map."},
 		{"ready", a.readyValue(), "auto", "When a worker counts as ready."},
 		{"health", healthValue{&a.Health}, "", "A check that is repeated for each worker: `http://…`, `tcp:ADDR`, `cmd:COMMAND`, `none`, or a map."},
+		{"watchdog", duration(&a.Watchdog), "0s", "A worker must send WATCHDOG=1 (sd_notify) within this time, again and again, or it is replaced; 0: not watched."},
 	}
 }
 
