@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,21 +56,38 @@ func (c *Client) Logs(ctx context.Context, o LogOptions, f func(api.Record) erro
 		return err
 	}
 	defer answer.Body.Close()
-	records := json.NewDecoder(bufio.NewReader(answer.Body))
+	from := &source{Reader: answer.Body}
+	records := json.NewDecoder(from)
 	for {
 		var r api.Record
 		err := records.Decode(&r)
-		var syntax *json.SyntaxError
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.As(err, &syntax):
-			return fault.New(fault.Internal, "cannot read a record: %w", err)
-		case err != nil:
+		case from.broken(err):
 			return c.broken(ctx, err)
+		case err != nil:
+			return fault.New(fault.Internal, "cannot read a record: %w", err)
 		}
 		if err := f(r); err != nil {
 			return err
 		}
 	}
+}
+
+// source tells errors of reading from errors in what was read.
+type source struct {
+	io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (n int, err error) {
+	n, err = s.Reader.Read(p)
+	s.err = err
+	return n, err
+}
+
+func (s *source) broken(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || s.err != nil && errors.Is(err, s.err)
 }
