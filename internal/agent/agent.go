@@ -272,7 +272,7 @@ func (a *Agent) outputs() []metrics.Output {
 	for _, app := range a.supervisor.Spec().Apps {
 		if log := a.supervisor.Log(app.Name); log != nil {
 			c := log.Counts()
-			list = append(list, metrics.Output{App: app.Name, Stdout: c.Stdout, Stderr: c.Stderr})
+			list = append(list, metrics.Output{App: app.Name, Stdout: c.Stdout, Stderr: c.Stderr, Bytes: c.Bytes, Lost: c.Lost})
 		}
 	}
 	return list

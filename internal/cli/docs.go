@@ -43,11 +43,14 @@ func pages(root *cobra.Command) map[string]string {
 		"cli.md":             cliPage(root),
 		"configuration.md":   generated + config.Reference(),
 		"api.md":             generated + control.Reference(),
-		"metrics.md":         generated + metrics.Reference(),
+		"metrics.md":         generated + metricsTitle + metrics.Reference(),
 		"errors.md":          errorsPage(),
 		"muster.schema.json": string(config.Schema()),
 	}
 }
+
+const metricsTitle = "# Metrics\n\n`GET /metrics` on the control socket answers in the Prometheus text format:\n\n" +
+	"```sh\ncurl --unix-socket \"$SOCKET\" http://muster/metrics\n```\n\n"
 
 func errorsPage() string {
 	var b strings.Builder
