@@ -37,6 +37,7 @@ type fakeProc struct {
 	proc    process.Proc
 	cmd     process.Command
 	strays  []int
+	meek    map[int]bool // strays that end by any signal
 	signals []syscall.Signal
 	out     *fakeOutput
 	killAt  *time.Timer
@@ -94,8 +95,14 @@ func (f *Fake) Exit(id string, code int, sig syscall.Signal) {
 	f.end(f.procs[id], code, sig)
 }
 
-// Stray adds a member to the process's group and returns its pid.
-func (f *Fake) Stray(id string) int {
+// Stray adds a member to the process's group and returns its pid. It is of the
+// stubborn kind: of the signals only SIGKILL ends it.
+func (f *Fake) Stray(id string) int { return f.addStray(id, false) }
+
+// Child is Stray, but any signal ends it.
+func (f *Fake) Child(id string) int { return f.addStray(id, true) }
+
+func (f *Fake) addStray(id string, meek bool) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.procs[id]
@@ -104,6 +111,9 @@ func (f *Fake) Stray(id string) int {
 	}
 	f.nextPID++
 	p.strays = append(p.strays, f.nextPID)
+	if meek {
+		p.meek[f.nextPID] = true
+	}
 	return f.nextPID
 }
 
@@ -152,7 +162,7 @@ func (f *Fake) add(c process.Command) process.Proc {
 		return p.proc
 	}
 	f.nextPID++
-	p := &fakeProc{cmd: c, out: newFakeOutput()}
+	p := &fakeProc{cmd: c, out: newFakeOutput(), meek: map[int]bool{}}
 	p.proc = process.Proc{
 		ID: c.ID, PID: f.nextPID, Leader: f.nextPID, StartTime: uint64(f.nextPID),
 		Meta: slices.Clone(c.Meta),
@@ -369,14 +379,13 @@ func (o *fakeOps) Members() ([]int, error) {
 	return members, nil
 }
 
-// SignalRest implements process.Ops: strays take SIGKILL only (they are the
-// stubborn kind); EndStray ends one otherwise.
+// SignalRest implements process.Ops.
 func (o *fakeOps) SignalRest(sig syscall.Signal) (int, error) {
 	o.f.mu.Lock()
 	defer o.f.mu.Unlock()
 	n := len(o.p.strays)
-	if sig == syscall.SIGKILL {
-		o.p.strays = nil
+	if sig != 0 {
+		o.p.strays = slices.DeleteFunc(o.p.strays, func(pid int) bool { return sig == syscall.SIGKILL || o.p.meek[pid] })
 		o.p.settle()
 	}
 	return n, nil
