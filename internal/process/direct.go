@@ -215,12 +215,8 @@ func (l *launch) open(limit int64, buffers *sync.Pool) (err error) {
 	if l.spool, err = openSpool(c.Spool, limit, buffers); err != nil {
 		return fault.New(fault.StateDir, "cannot keep the output of %s: %w", c.ID, err)
 	}
-	uid := -1
-	if c.Identity != nil {
-		uid = int(c.Identity.UID)
-	}
 	for stream := 1; stream <= 2; stream++ {
-		write, start, err := l.spool.pipe(stream, uid)
+		write, start, err := l.spool.pipe(stream, c.uid())
 		if err != nil {
 			return fault.New(fault.StartFailed, "cannot start: %w", err)
 		}

@@ -48,6 +48,14 @@ type Command struct {
 	KillAt time.Time
 }
 
+// uid of the process, -1 when it is the agent's.
+func (c Command) uid() int {
+	if c.Identity == nil {
+		return -1
+	}
+	return int(c.Identity.UID)
+}
+
 // NamedFD is a descriptor for a process; the Starter does not close it.
 type NamedFD struct {
 	Name string

@@ -103,7 +103,7 @@ func (d *Direct) KillOrphans() (int, error) {
 		}
 		left := 0
 		for _, st := range d.strangers(t) {
-			if _, err := syscall.Wait4(st.pid, nil, syscall.WNOHANG, nil); err != nil || st.zombie {
+			if pid, err := syscall.Wait4(st.pid, nil, syscall.WNOHANG, nil); err != nil || pid == st.pid {
 				continue
 			}
 			left++

@@ -64,6 +64,7 @@ func startPiped(c Command) (read *os.File, ch *child, err error) {
 		return nil, nil, fault.New(fault.StartFailed, "cannot start: %w", err)
 	}
 	defer write.Close()
+	givePipe(write, c.uid())
 	stdin := c.Stdin
 	if stdin == nil {
 		if stdin, err = os.Open(os.DevNull); err != nil {

@@ -115,8 +115,9 @@ func parseStat(text []byte) (stat, error) {
 		start: uint64(number(22)),
 		cpu:   time.Duration(number(14)+number(15)) * clockTick,
 		rss:   number(24) * int64(os.Getpagesize()),
-		// X: dead, about to vanish.
-		zombie: f[0][0] == 'Z' || f[0][0] == 'X',
+		// X: dead, about to vanish. A first thread that has ended while others
+		// (field 20 counts them) go on looks like a zombie, and is none.
+		zombie: f[0][0] == 'X' || f[0][0] == 'Z' && number(20) <= 1,
 		kernel: number(9)&0x00200000 != 0, // PF_KTHREAD
 	}, nil
 }

@@ -23,6 +23,10 @@ func TestParseStat(t *testing.T) {
 	if st, err := parseStat([]byte(strings.Replace(line, " S ", " Z ", 1))); err != nil || !st.zombie {
 		t.Errorf("%+v, %v", st, err)
 	}
+	threads := strings.Replace(strings.Replace(line, " S ", " Z ", 1), "20 0 1 0", "20 0 3 0", 1)
+	if st, err := parseStat([]byte(threads)); err != nil || st.zombie {
+		t.Errorf("other threads go on: %+v, %v", st, err)
+	}
 	for _, bad := range []string{"", "1", "1 (x", "1 (x)", "(x) S 1", ") 1 (", "x (y) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22"} {
 		if _, err := parseStat([]byte(bad)); err == nil {
 			t.Errorf("%q is taken", bad)

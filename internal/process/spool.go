@@ -173,17 +173,14 @@ func (s *spool) changed() <-chan struct{} {
 	return s.wake
 }
 
-// pipe makes the pipe for a stream. The write end is the process's: the caller
+// pipe makes the pipe for a stream, for a process of a user (-1: ours). The write end is the process's: the caller
 // closes it; the read end is read from when start is called.
 func (s *spool) pipe(stream int, uid int) (write *os.File, start func(), err error) {
 	read, write, err := newPipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	if uid >= 0 {
-		// So that the process may open /dev/stdout by name. Not possible: not needed.
-		_ = write.Chown(uid, -1)
-	}
+	givePipe(write, uid)
 	s.mu.Lock()
 	s.pipes = append(s.pipes, read)
 	s.mu.Unlock()
@@ -203,6 +200,14 @@ func newPipe() (read, write *os.File, err error) {
 		return nil, nil, os.NewSyscallError("fcntl", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "|0"), os.NewFile(uintptr(fds[1]), "|1"), nil
+}
+
+// givePipe makes a user own a pipe, so that it may open /dev/stdout by name.
+// Where that is not possible, it is not needed.
+func givePipe(write *os.File, uid int) {
+	if uid >= 0 {
+		_ = write.Chown(uid, -1)
+	}
 }
 
 // pump reads one pipe to its end, or until finish.

@@ -129,12 +129,12 @@ func (s *step) limits() error {
 		unix.Umask(int(*p.Umask))
 	}
 	if p.NoFile > 0 {
-		if err := limitNoFile(p.NoFile); err != nil {
+		if err := limit(syscall.RLIMIT_NOFILE, p.NoFile); err != nil {
 			return failed(stageNoFile, err, strconv.FormatUint(p.NoFile, 10))
 		}
 	}
 	if p.Core != nil {
-		if err := limitCore(*p.Core); err != nil {
+		if err := limit(syscall.RLIMIT_CORE, *p.Core); err != nil {
 			return failed(stageCore, err, strconv.FormatUint(*p.Core, 10))
 		}
 	}
@@ -162,24 +162,10 @@ func (s *step) joinCgroup() {
 	}
 }
 
-// limitNoFile sets the soft limit, and the hard one where it is too low.
-func limitNoFile(n uint64) error {
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		return err
-	}
-	// syscall.Setrlimit (not unix.Prlimit) also makes Go forget the soft limit
-	// it would restore at exec.
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: max(n, old.Max)})
-}
-
-// limitCore sets the soft limit, and the hard one where it is too low.
-func limitCore(n uint64) error {
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_CORE, &old); err != nil {
-		return err
-	}
-	return syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{Cur: n, Max: max(n, old.Max)})
+// limit sets the soft and the hard limit. (syscall.Setrlimit, not unix.Prlimit:
+// it makes Go forget the soft NOFILE limit that it would restore at exec.)
+func limit(resource int, n uint64) error {
+	return syscall.Setrlimit(resource, &syscall.Rlimit{Cur: n, Max: n})
 }
 
 // identity changes groups, group and user. Without privileges the identity that

@@ -2,6 +2,7 @@ package processtest
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -42,6 +43,7 @@ func Setup() {
 //	                    ends with CODE
 //	wrap PROGRAM ARGS…  starts a program as a child, prints its pid, waits for it,
 //	                    and ends with its code
+//	nested COMMAND…     runs a command by process.Run
 //	clean PROGRAM ARGS… as daemon 0, without the mark and without the pipes' close
 func Program(name string, args ...string) process.Command {
 	self, err := os.Executable()
@@ -93,6 +95,13 @@ func runProgram(name string, args []string) int {
 			return 99
 		}
 		return state.ExitCode()
+	case "nested": // runs its arguments, as muster runs a worker
+		r, err := process.Run(context.Background(), process.Command{Argv: args, Env: os.Environ(), Dir: "/"})
+		fmt.Print(string(r.Output))
+		if err != nil {
+			return 99
+		}
+		return r.Exit.Code
 	case "clean":
 		env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, process.MarkEnv) })
 		fmt.Println(startProgram(env, args[0], args[1:]...).Pid)
