@@ -61,6 +61,8 @@ func (a App) checkProcess(c check) {
 	}
 	if !filepath.IsAbs(a.Dir) {
 		c.add("dir", "write an absolute path", "%q is not absolute", a.Dir)
+	} else if strings.ContainsRune(a.Dir, 0) {
+		c.add("dir", "", "a path cannot hold a NUL byte")
 	}
 	c.account("user", a.User)
 	c.account("group", a.Group)

@@ -1,8 +1,10 @@
 package spec
 
 import (
+	"errors"
 	"path/filepath"
 	"regexp"
+	"regexp/syntax"
 )
 
 func (a App) checkReady(c check) {
@@ -40,16 +42,15 @@ func (a App) checkReady(c check) {
 }
 
 func regexpCause(err error) string {
-	if e, ok := err.(interface{ Unwrap() error }); ok && e.Unwrap() != nil {
-		return e.Unwrap().Error()
+	var bad *syntax.Error
+	if errors.As(err, &bad) {
+		return bad.Code.String()
 	}
-	const prefix = "error parsing regexp: "
-	return err.Error()[min(len(prefix), len(err.Error())):]
+	return err.Error()
 }
 
 func (a App) checkHealth(c check) {
 	h := a.Health
-	c.oneOf("type", h.Type, "http", "tcp", "cmd")
 	targets := 0
 	for _, set := range []bool{h.URL != "", h.Address != "", h.Command != nil} {
 		if set {
@@ -65,6 +66,8 @@ func (a App) checkHealth(c check) {
 		c.err("tcp", checkDialAddress(h.Address))
 	case h.Type == "cmd":
 		c.argv("cmd", h.Command)
+	default:
+		c.oneOf("type", h.Type, "http", "tcp", "cmd")
 	}
 	c.repeats("interval", h.Interval, "10s")
 	c.repeats("start_interval", h.StartInterval, "1s")

@@ -102,6 +102,7 @@ func TestAppRules(t *testing.T) {
 		{func(_ *Spec, w *App) { w.Shell, w.Command = true, []string{"a", "b"} }, ".command", "one script"},
 		{func(_ *Spec, w *App) { w.Build = []string{} }, ".build", "empty"},
 		{func(_ *Spec, w *App) { w.Dir = "." }, ".dir", "not absolute"},
+		{func(_ *Spec, w *App) { w.Dir = "/a\x00" }, ".dir", "NUL"},
 		{func(_ *Spec, w *App) { w.User = "a:b" }, ".user", "account"},
 		{func(_ *Spec, w *App) { w.Group = "-x" }, ".group", "account"},
 		{func(_ *Spec, w *App) { w.Umask = &mask }, ".umask", "no umask"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,12 +54,14 @@ type Problem struct {
 
 // String is "FILE:LINE:COLUMN: PATH: TEXT; FIX".
 func (p Problem) String() string {
-	where := spot{p.File, place{p.Line, p.Column}}.String()
+	where := p.spot().String()
 	if where == "" {
 		return p.Problem.String()
 	}
 	return where + ": " + p.Problem.String()
 }
+
+func (p Problem) spot() spot { return spot{file: p.File, place: place{p.Line, p.Column}} }
 
 // problemList is the cause in the fault of Load and FromRun.
 type problemList []Problem
@@ -125,7 +128,7 @@ func Load(o Options) (*Loaded, error) {
 	d := &decoder{
 		file: printed(dir, file), base: filepath.Dir(file),
 		vars:   &variables{environ: environ},
-		places: map[string]spot{}, origins: map[string]string{}, envFiles: map[string][]assignment{},
+		places: map[string]spot{}, origins: map[string]string{}, envFiles: map[string][]assignment{}, meant: map[string]bool{},
 	}
 	if o.DotEnv {
 		d.readDotEnv()
@@ -164,19 +167,41 @@ func (d *decoder) project(s *spec.Spec) {
 	}
 }
 
-// validate adds the problems that spec finds, each at the place of its path. A
-// place that has a problem already is left alone: it would be told twice.
+// validate adds the problems that spec finds, each at the place of its path.
+// What has a problem already is left alone: it would be a consequence.
 func (d *decoder) validate(s spec.Spec) {
-	told := map[spot]bool{}
+	places, paths := map[spot]bool{}, maps.Clone(d.meant)
 	for _, p := range d.problems {
-		told[spot{p.File, place{p.Line, p.Column}}] = true
+		if p.Line > 0 {
+			places[p.spot()] = true
+		}
+		if p.Path != "" {
+			paths[p.Path] = true
+		}
 	}
 	for _, p := range s.Validate() {
 		at := d.placeOf(p.Path)
-		if !told[at] || at.line == 0 {
-			d.problemIn(at.file, at.place, p)
+		inherited := at.inherited
+		at.inherited = false
+		if places[at] || within(p.Path, paths) {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(p.Path, "apps."); ok && inherited {
+			_, key, _ := strings.Cut(rest, ".")
+			p.Path = "defaults." + key
+		}
+		d.problemIn(at.file, at.place, p)
+	}
+}
+
+// within says whether a path, or what it is in, is one of paths.
+func within(path string, paths map[string]bool) bool {
+	for ; path != ""; path = parent(path) {
+		if paths[path] {
+			return true
 		}
 	}
+	return false
 }
 
 // placeOf is where a path was written, or what it is in.
@@ -248,7 +273,7 @@ func (d *decoder) readEnv(path string, at place, name string, env *map[string]st
 	}
 	for _, a := range lines {
 		(*env)[a.name] = a.value
-		d.markAt(path[:strings.LastIndexByte(path, '.')]+".env."+a.name, spot{name, place{a.line, 1}}, "")
+		d.markAt(path[:strings.LastIndexByte(path, '.')]+".env."+a.name, spot{file: name, place: place{a.line, 1}}, "")
 	}
 }
 

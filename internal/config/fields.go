@@ -39,6 +39,8 @@ type decoder struct {
 	places     map[string]spot
 	origins    map[string]string
 	envFiles   map[string][]assignment
+	// meant are the paths of mistyped keys: nothing more is said of those.
+	meant map[string]bool
 	// quiet is set while the defaults are decoded again for each app.
 	quiet bool
 }
@@ -47,6 +49,8 @@ type decoder struct {
 type spot struct {
 	file string
 	place
+	// inherited: it is under defaults.
+	inherited bool
 }
 
 func (s spot) String() string {
@@ -78,10 +82,11 @@ func (d *decoder) invalid(path string, at place, err error) {
 
 // mark remembers where a path was written.
 func (d *decoder) mark(path string, n *node) {
-	d.markAt(path, spot{d.file, n.at}, n.from)
+	d.markAt(path, spot{file: d.file, place: n.at}, n.from)
 }
 
 func (d *decoder) markAt(path string, at spot, from string) {
+	at.inherited = d.quiet
 	d.places[path] = at
 	if from != "" {
 		d.origins[path] = at.String() + ", " + from
@@ -92,10 +97,14 @@ func (d *decoder) markAt(path string, at spot, from string) {
 
 // move says that what was written at path set other paths in truth.
 func (d *decoder) move(path string, to ...string) {
-	if origin, ok := d.origins[path]; ok {
-		delete(d.origins, path)
-		for _, p := range to {
+	origin, ok := d.origins[path]
+	delete(d.origins, path)
+	for _, p := range to {
+		if ok {
 			d.origins[p] = origin
+		}
+		if at, ok := d.places[path]; ok {
+			d.places[p] = at
 		}
 	}
 }
@@ -144,7 +153,7 @@ func (d *decoder) field(path string, v, parent *node, f field) {
 		}
 		for _, p := range parent.pairs {
 			if p.key == f.key {
-				d.places[path] = spot{d.file, p.at}
+				d.places[path] = spot{d.file, p.at, d.quiet}
 			}
 		}
 	}
@@ -163,8 +172,10 @@ func (d *decoder) unknown(path string, p pair, fields []field) {
 	}
 	if near := spec.Nearest(p.key, names); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
+		d.meant[join(path, near)] = true
 	} else if hint := foreignKeys()[p.key]; hint != "" {
 		fix = "write " + hint
+		d.meant[join(path, hint)] = true
 	} else {
 		fix = "the keys are " + keys(fields, len(fields))
 	}

@@ -99,7 +99,7 @@ func (d *decoder) root(n *node, s *spec.Spec) {
 // app decodes one app over the defaults.
 func (d *decoder) app(p pair, defaults *node) spec.App {
 	path := "apps." + p.key
-	d.places[path] = spot{d.file, p.at}
+	d.places[path] = spot{file: d.file, place: p.at}
 	a := spec.DefaultApp(p.key)
 	draft := &appDraft{App: &a}
 	d.quiet = true // its problems have been told under "defaults"

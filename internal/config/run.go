@@ -46,7 +46,7 @@ type RunFlags struct {
 // is like that of Load, with flags for places.
 func FromRun(f RunFlags, environ []string) (*Loaded, error) {
 	dir, err := filepath.Abs(f.Dir)
-	d := &decoder{base: dir, places: map[string]spot{}, origins: map[string]string{}}
+	d := &decoder{base: dir, places: map[string]spot{}, origins: map[string]string{}, meant: map[string]bool{}}
 	if err != nil {
 		d.flag("--dir", spec.Problem{Text: "the current directory cannot be found"})
 	}

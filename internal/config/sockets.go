@@ -187,7 +187,7 @@ func (v portsValue) decode(d *decoder, path string, n *node) {
 		}
 		d.mark(at, p.value)
 		if p.value.shape == object {
-			d.places[at] = spot{d.file, p.at}
+			d.places[at] = spot{file: d.file, place: p.at}
 			d.object(at, p.value, portFields(&port))
 			if p.value.get("port") == nil && i < 0 {
 				d.problem(at, p.at, "write port: 8000", "the number is missing")

@@ -135,7 +135,7 @@ func explainSyntax(data []byte, err error) (at place, text, fix string) {
 	switch indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]; {
 	case strings.Contains(indent, "\t"):
 		return place{at.line, strings.IndexByte(line, '\t') + 1}, "a tab stands in the indentation", "indent with spaces"
-	case strings.HasPrefix(rest, ": "):
+	case strings.HasPrefix(rest, ": ") && bad.ContextMsg == "":
 		return at, "a second \": \" stands in one line", "quote the value, or begin a new line"
 	case strings.HasPrefix(rest, "@"), strings.HasPrefix(rest, "`"), strings.HasPrefix(rest, "%"):
 		return at, "a value cannot begin with " + rest[:1], "quote the value"
