@@ -7,8 +7,8 @@ const defaultStop = "SIGTERM"
 
 // Hint is what is known of a program. The zero Hint: nothing.
 type Hint struct {
-	// Program is the base name, without its version, of what really runs: gunicorn
-	// for `python3 -m gunicorn`, php-fpm for php-fpm8.2.
+	// Program is the base name of what really runs: gunicorn for `python3 -m
+	// gunicorn`. A program that is known loses its version: php-fpm for php-fpm8.2.
 	Program string
 	// StopSignal ends it gracefully; "": SIGTERM does.
 	StopSignal string
@@ -39,7 +39,6 @@ func programs() map[string]Hint {
 		"lighttpd": {StopSignal: "SIGINT"},   // TERM ends it with requests open
 		"haproxy":  {StopSignal: "SIGUSR1"},  // soft stop; TERM is immediate
 		"apache":   {StopSignal: "SIGWINCH"}, // graceful-stop
-		"apache2":  {StopSignal: "SIGWINCH"},
 		"postgres": {StopSignal: "SIGINT"}, // fast; TERM waits for every client
 		"uwsgi": {Warning: "uwsgi takes SIGTERM as reload (before 2.1), so stopping it would end in SIGKILL: " +
 			"add `--hook-master-start \"unix_signal:15 gracefully_kill_them_all\"` (or `--die-on-term`) to its command"},

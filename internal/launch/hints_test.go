@@ -73,6 +73,9 @@ func TestPrograms(t *testing.T) {
 		{"pm2-runtime app.js", "pm2-runtime", "", "pm2-runtime"},
 		{"no-such-program-anywhere", "no-such-program-anywhere", "", ""},
 		{"8080", "8080", "", ""},
+		{"./server2", "server2", "", ""},
+		{"postmaster", "postgres", "SIGINT", ""},
+		{"pypy3 -m gunicorn", "gunicorn", "", ""},
 	}
 	for _, tt := range tests {
 		argv := split(tt.line)

@@ -45,9 +45,23 @@ func look(argv []string, dir string) found {
 // nameOf is a base name without its version: php-fpm8.2 is php-fpm.
 func nameOf(path string) string {
 	name := filepath.Base(path)
-	if short := versionSuffix.ReplaceAllString(name, ""); short != "" {
-		name = short
+	if short := canonical(versionSuffix.ReplaceAllString(name, "")); known(short) {
+		return short
 	}
+	return strings.TrimSuffix(name, ".py")
+}
+
+// known says whether a name means something here, so that its version may go.
+func known(name string) bool {
+	switch name {
+	case "python", "ruby", "perl", "php", "node", "bundle":
+		return true
+	}
+	return knownProgram(name) || isShell(name)
+}
+
+// canonical is the one name of a program that goes by several.
+func canonical(name string) string {
 	switch name {
 	case "unicorn_rails", "rainbows":
 		return "unicorn"
@@ -62,7 +76,7 @@ func nameOf(path string) string {
 	case "nodejs":
 		return "node"
 	}
-	return strings.TrimSuffix(name, ".py")
+	return name
 }
 
 // peel takes off one layer: inner is the command line behind it, nil when program
