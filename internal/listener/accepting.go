@@ -41,8 +41,9 @@ func (a Answer) String() string {
 // Accepting says whether for every socket (by inode) at least one of the
 // processes waits for connections: the socket is in an epoll set of that process,
 // or a thread is blocked on it in accept, poll or select (for datagrams, in a
-// receive call). It is one look at this moment: a server that is busy between two
-// calls of poll is not seen waiting, so ask again before believing No. Without
+// receive call), or the process holds a connection that came from the socket. It
+// is one look at this moment: a server that is busy between two calls of poll and
+// holds no connection is not seen, so ask again before believing No. Without
 // sockets the answer is Yes.
 //
 // A process that does not hold a socket costs one listing of its descriptors.
@@ -51,7 +52,7 @@ func Accepting(pids []int, inodes []uint64) Answer {
 	for _, inode := range inodes {
 		open[inode] = idle
 	}
-	hidden := false
+	hidden, served := false, accepted{listeners: inodes}
 	for _, pid := range pids {
 		if len(open) == 0 {
 			return Yes
@@ -61,7 +62,7 @@ func Accepting(pids []int, inodes []uint64) Answer {
 			hidden = hidden || errors.Is(err, fs.ErrPermission)
 			continue
 		}
-		process{pid: pid, fds: fds}.judge(open)
+		process{pid: pid, fds: fds}.judge(open, &served)
 	}
 	answer := Yes
 	for _, v := range open {
@@ -89,7 +90,7 @@ type process struct {
 
 // judge removes from open the sockets that the process waits on, and marks those
 // it might wait on.
-func (p process) judge(open map[uint64]verdict) {
+func (p process) judge(open map[uint64]verdict, served *accepted) {
 	var held []uint64
 	for inode := range open {
 		if p.fds.holds(inode) {
@@ -103,6 +104,9 @@ func (p process) judge(open map[uint64]verdict) {
 	blind := p.lookEpoll(waits)
 	if !all(waits, held) {
 		blind = p.lookThreads(waits) || blind
+	}
+	if !all(waits, held) {
+		served.look(p, waits)
 	}
 	if !all(waits, held) {
 		blind = p.lookRings() || blind
