@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -91,6 +92,9 @@ type Agent struct {
 	socket     net.Listener
 	teardown   lifecycle.Teardown
 
+	// jobs are orders of the agent's own; each ends with its order, or with the
+	// context that Run ends before it stops the workers.
+	jobs sync.WaitGroup
 	// asked holds the requests to end that Run has not seen yet.
 	asked chan ending
 	// over is closed when every worker is gone and the hooks have run.

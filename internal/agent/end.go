@@ -31,25 +31,33 @@ func (a *Agent) end(e ending) {
 // stopWorkers returns when none is left.
 func (a *Agent) stopWorkers(now bool) {
 	stopped := make(chan error, 2)
-	shutdown := func(now bool) { stopped <- a.supervisor.Shutdown(context.Background(), now) }
-	go shutdown(now) // ends when no worker is left
-	for {
+	running := 0
+	shutdown := func(now bool) {
+		running++
+		go func() { stopped <- a.supervisor.Shutdown(context.Background(), now) }() // ends when no worker is left
+	}
+	hurry := func() {
+		if !now {
+			now = true
+			shutdown(true) // the same end, sooner
+		}
+	}
+	shutdown(now)
+	for running > 0 {
 		select {
 		case err := <-stopped:
+			running--
 			if err != nil {
 				a.warn(fault.From(err))
 			}
-			return
 		case e := <-a.asked:
-			if e.now && !now {
-				now = true
-				go shutdown(true) // the same end, sooner
+			if e.now {
+				hurry()
 			}
 		case sig := <-a.opts.Signals:
 			if sig == os.Interrupt && !now {
-				now = true
-				a.publish(event.AgentStopping{Reason: "second Ctrl-C, killing what is left", ExitCode: forcedCode})
-				go shutdown(true)
+				a.publish(event.AgentStopping{Reason: "second Ctrl-C, killing what is left", ExitCode: interruptedCode})
+				hurry()
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
@@ -14,8 +15,8 @@ import (
 	"github.com/muster-run/muster/internal/sdnotify"
 )
 
-// forcedCode is the exit code after Ctrl-C.
-const forcedCode = 130
+// interruptedCode is the exit code after Ctrl-C.
+const interruptedCode = 130
 
 // ending is a request to end, and how.
 type ending struct {
@@ -46,13 +47,28 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 	a.opts.Serving()
 
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-	first := make(chan *fault.Fault, 1)    // what came of the first apply
-	go func() { first <- a.begin(work) }() // ends with its apply, or with work
+	first := make(chan *fault.Fault, 1) // what came of the first apply
+	a.jobs.Go(func() { first <- a.begin(work) })
 	end, err := a.serve(ctx, work, waits{first: first, failed: failed})
 	stopWork()
+	a.awaitJobs()
 	a.end(end)
 	close(a.over)
 	return end.code, errors.Join(err, parts.Stop(), a.teardown.Run())
+}
+
+// jobsGrace bounds the wait for the agent's own orders at its end: one may wait
+// in line behind somebody else's.
+const jobsGrace = 2 * time.Second
+
+// awaitJobs lets the agent's own orders see that their context has ended.
+func (a *Agent) awaitJobs() {
+	done := make(chan struct{})
+	go func() { a.jobs.Wait(); close(done) }() // ends with the last order
+	select {
+	case <-done:
+	case <-time.After(jobsGrace):
+	}
 }
 
 // waits is what Run waits for beside signals and requests.
@@ -128,19 +144,19 @@ func (a *Agent) signal(work context.Context, sig os.Signal) (e ending, ends bool
 	case syscall.SIGTERM:
 		return ending{reason: "signal SIGTERM"}, true
 	case os.Interrupt:
-		return ending{reason: "Ctrl-C (signal SIGINT)", code: forcedCode}, true
+		return ending{reason: "Ctrl-C (signal SIGINT)", code: interruptedCode}, true
 	case syscall.SIGHUP:
 		if a.opts.Load == nil {
 			return ending{reason: "signal SIGHUP (the terminal was closed)", code: 128 + int(syscall.SIGHUP)}, true
 		}
 		a.ordered("reload", "SIGHUP")
-		go a.reloadConfiguration(work) // ends with its apply, or with work
+		a.jobs.Go(func() { a.reloadConfiguration(work) })
 	case syscall.SIGTTIN:
 		a.ordered("scale +1", "SIGTTIN")
-		go a.grow(work, +1)
+		a.jobs.Go(func() { a.grow(work, +1) })
 	case syscall.SIGTTOU:
 		a.ordered("scale -1", "SIGTTOU")
-		go a.grow(work, -1)
+		a.jobs.Go(func() { a.grow(work, -1) })
 	}
 	return ending{}, false
 }
