@@ -151,8 +151,22 @@ func sendFile(c *net.UnixConn, b []byte) error {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return err
 	}
-	_, _, err = c.WriteMsgUnix(nil, unix.UnixRights(fd), nil)
-	return err
+	return sendRights(c, unix.UnixRights(fd))
+}
+
+// sendRights sends an empty datagram with descriptors. (WriteMsgUnix refuses a
+// connected datagram socket.)
+func sendRights(c *net.UnixConn, rights []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(socket uintptr) bool {
+		sent = unix.Sendmsg(int(socket), nil, rights, nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
 }
 
 // newSyslog sends to the local syslog daemon, in the form that glibc uses:
