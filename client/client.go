@@ -65,7 +65,7 @@ func (c *Client) Socket() string { return c.options.Socket }
 
 // get asks path and decodes the answer.
 func get[Out any](ctx context.Context, c *Client, path string, q url.Values) (Out, error) {
-	return exchange[Out](ctx, c, http.MethodGet, path, q, nil)
+	return exchange[Out](ctx, c, call{method: http.MethodGet, path: path, query: q})
 }
 
 // post sends in and decodes the answer.
@@ -75,12 +75,12 @@ func post[Out any](ctx context.Context, c *Client, path string, in any) (Out, er
 		var none Out
 		return none, fault.New(fault.Internal, "cannot encode the request: %w", err)
 	}
-	return exchange[Out](ctx, c, http.MethodPost, path, nil, body)
+	return exchange[Out](ctx, c, call{method: http.MethodPost, path: path, body: body})
 }
 
-func exchange[Out any](ctx context.Context, c *Client, method, path string, q url.Values, body []byte) (Out, error) {
+func exchange[Out any](ctx context.Context, c *Client, r call) (Out, error) {
 	var out Out
-	answer, err := c.open(ctx, call{method: method, path: path, query: q, body: body})
+	answer, err := c.open(ctx, r)
 	if err != nil {
 		return out, err
 	}

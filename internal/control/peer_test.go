@@ -47,12 +47,13 @@ func askAs(t *testing.T, path string, who *syscall.Credential) fault.Code {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(child)
-	cmd.Env = append(os.Environ(), childSocket+"="+path, "GOCOVERDIR=")
+	cmd.Env = append(os.Environ(), childSocket+"="+path)
 	cmd.Dir = "/"
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	}
-	out, err := cmd.CombinedOutput()
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
