@@ -202,8 +202,8 @@ func TestBindFaults(t *testing.T) {
 		code             fault.Code
 		says             string
 	}{
-		{"tcp", "192.0.2.1:80", fault.Bind, "no address of this host"},
-		{"tcp", "[2001:db8::1]:80", fault.Bind, "no address of this host"},
+		{"tcp", "192.0.2.1:0", fault.Bind, "no address of this host"},
+		{"tcp", "[2001:db8::1]:0", fault.Bind, "no address of this host"},
 		{"tcp", "no-such-host.invalid:80", fault.Bind, "not known"},
 		{"tcp", "8000", fault.Bind, "no host:port"},
 		{"tcp", ":65536", fault.Bind, "no port"},
