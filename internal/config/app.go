@@ -85,7 +85,7 @@ func readyFields(r *spec.Ready) []field {
 		{"for", duration(&r.For), "1s", "How long the worker must live, for mode alive."},
 		{"output", before{text[string]{&r.Pattern, "a regular expression"}, set(spec.ReadyOutput), never, []string{"mode", "pattern"}}, "", "Short for mode output with this pattern."},
 		{"alive", before{duration(&r.For), set(spec.ReadyAlive), never, []string{"mode", "for"}}, "", "Short for mode alive with this time."},
-		{"timeout", duration(&r.Timeout), "60s", "A worker that is not ready by then has failed; EXTEND_TIMEOUT_USEC moves it."},
+		{"timeout", duration(&r.Timeout), "1m", "A worker that is not ready by then has failed; EXTEND_TIMEOUT_USEC moves it."},
 	}
 }
 

@@ -171,6 +171,7 @@ func (d *decoder) project(s *spec.Spec) {
 // What has a problem already is left alone: it would be a consequence.
 func (d *decoder) validate(s spec.Spec) {
 	places, paths := map[spot]bool{}, maps.Clone(d.meant)
+	maps.DeleteFunc(paths, func(_ string, meant bool) bool { return !meant })
 	for _, p := range d.problems {
 		if p.Line > 0 {
 			places[p.spot()] = true

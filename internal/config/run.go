@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/muster-run/muster/spec"
@@ -170,7 +169,7 @@ func (l *Loaded) flagOrigins(f RunFlags, name string) {
 	app := "apps." + name + "."
 	l.Origins = map[string]string{}
 	for path, written := range map[string]bool{
-		"workers": f.N != "", "listen": len(f.Listen) > 0, "health": f.Health != "", "restart.policy": f.Restart != "",
+		"workers": f.N != "", "listen": len(f.Listen) > 0, "restart.policy": f.Restart != "",
 		"command": true, "dir": f.Dir != "", "ready.mode": f.Ready != "", "stop.signal": f.StopSignal != "",
 		"stop.timeout": f.StopTimeout != "", "stdin": f.Stdin != "",
 	} {
@@ -185,11 +184,10 @@ func (l *Loaded) flagOrigins(f RunFlags, name string) {
 	if f.Project != "" {
 		l.Origins["name"] = "flag"
 	}
-	l.fillOrigins()
-	for i := range l.Spec.Apps[0].Listen {
-		prefix := app + "listen[" + strconv.Itoa(i) + "]"
-		l.Origins[prefix] = "flag"
+	if h := l.Spec.Apps[0].Health; h != nil {
+		l.Origins[app+"health."+h.Type] = "flag"
 	}
+	l.fillOrigins()
 }
 
 // nameOf names an app after the program that a command runs.

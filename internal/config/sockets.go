@@ -92,7 +92,9 @@ func (d *decoder) listenerMap(path string, n *node, all *[]spec.Listener) {
 	d.object(path, n, listenerFields(&w))
 	address := w.Address
 	if n.get("address") == nil {
-		d.problem(path, n.at, "write address: :8000", "the address is missing")
+		if !d.meant[path+".address"] {
+			d.problem(path, n.at, "write address: :8000", "the address is missing")
+		}
 		*all = append(*all, d.standIn(w.Name))
 		return
 	}

@@ -112,6 +112,7 @@ func (v healthValue) decode(d *decoder, path string, n *node) {
 			d.problem(path, n.at, "keep one of them", "a check has one target, this one has %s", strings.Join(targets, " and "))
 		}
 		d.object(path, n, healthFields(h))
+		d.meant[path] = d.meant[path+".http"] || d.meant[path+".tcp"] || d.meant[path+".cmd"]
 		*v.p = h
 	default:
 		d.problem(path, n.at, "write a URL, tcp:ADDR, cmd:COMMAND, none, or a map with one of http, tcp and cmd", "this is no health check")
