@@ -39,7 +39,7 @@ func programs() map[string]Hint {
 		"lighttpd": {StopSignal: "SIGINT"},   // TERM ends it with requests open
 		"haproxy":  {StopSignal: "SIGUSR1"},  // soft stop; TERM is immediate
 		"apache":   {StopSignal: "SIGWINCH"}, // graceful-stop
-		"postgres": {StopSignal: "SIGINT"}, // fast; TERM waits for every client
+		"postgres": {StopSignal: "SIGINT"},   // fast; TERM waits for every client
 		"uwsgi": {Warning: "uwsgi takes SIGTERM as reload (before 2.1), so stopping it would end in SIGKILL: " +
 			"add `--hook-master-start \"unix_signal:15 gracefully_kill_them_all\"` (or `--die-on-term`) to its command"},
 		// SIGTERM is right for these; they stand here so that they are known
