@@ -49,7 +49,7 @@ func main() {
 		stay()
 	case "ignore":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
-		select {}
+		<-time.After(time.Hour)
 	case "exit":
 		os.Exit(number(arg))
 	default:

@@ -104,13 +104,17 @@ func stat(pid, field int) string {
 	return fields[field]
 }
 
-// CPU is the processor time that a process has used, without its children.
+// CPU is the processor time that a process has used, and those of its children
+// that have ended and were waited for.
 func CPU(t testing.TB, pid int) time.Duration {
 	t.Helper()
-	user, err1 := strconv.Atoi(stat(pid, 11))
-	system, err2 := strconv.Atoi(stat(pid, 12))
-	if err1 != nil || err2 != nil {
-		t.Fatalf("process %d is gone", pid)
+	ticks := 0
+	for field := 11; field <= 14; field++ { // utime, stime, cutime, cstime
+		n, err := strconv.Atoi(stat(pid, field))
+		if err != nil {
+			t.Fatalf("process %d is gone", pid)
+		}
+		ticks += n
 	}
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
 }

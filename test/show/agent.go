@@ -108,7 +108,9 @@ func PID1(t *testing.T) string {
 	ready := filepath.Join(t.TempDir(), "zombies")
 	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
 		rig.Muster(), "run", "--restart", "never", "--", "/bin/sh", "-c",
-		rig.Prop()+` orphans 20 & sleep 2; grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l > `+ready+`; cat /proc/1/comm; kill -TERM $!; exit 7`)
+		rig.Prop()+` orphans 20 & sleep 1; for i in 1 2 3 4 5 6 7 8 9 10; do
+			sleep 0.5; n=$(grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l); [ $n = 0 ] && break; done
+			echo $n > `+ready+`; cat /proc/1/comm; kill -TERM $!; exit 7`)
 	cmd.Dir, cmd.Env = p.Dir, p.Env
 	r := p.Finish(cmd)
 	if r.Code != 7 || !strings.Contains(r.Stdout, "muster") {
@@ -232,7 +234,7 @@ func freshCopy(t *testing.T) string {
 // HealthCheck: a worker that stops answering its check is replaced.
 func HealthCheck(t *testing.T) string {
 	s := deploy(t, "hello", func(yaml string) string {
-		return strings.Replace(yaml, "    workers: 2\n", "    workers: 1\n    health: {url: 'http://ADDR/', interval: 200ms, timeout: 300ms, failures: 2}\n", 1)
+		return strings.Replace(yaml, "    workers: 2\n", "    workers: 1\n    health: {http: 'http://ADDR/', interval: 200ms, timeout: 300ms, failures: 2}\n", 1)
 	})
 	s.Write("muster.yaml", strings.Replace(read(t, s, "muster.yaml"), "ADDR", s.addr, 1))
 	s.Up()

@@ -29,7 +29,7 @@ func badFiles(addr string) []bad {
 		{"not YAML", "version: 1\napps: [\n", 2, []string{"E-CONFIG", "muster.yaml:"}},
 		{"empty", "", 2, []string{"E-CONFIG"}},
 		{"no version", "apps:\n  web: {command: sleep 1}\n", 2, []string{"version"}},
-		{"interval 0", app("    health: {url: 'http://127.0.0.1:1/', interval: 0}\n"), 2, []string{"muster.yaml:5:", "interval"}},
+		{"interval 0", app("    health: {http: 'http://127.0.0.1:1/', interval: 0}\n"), 2, []string{"muster.yaml:5:", "interval"}},
 		{"cycle", "version: 1\napps:\n  a: {command: sleep 9, depends_on: [b]}\n  b: {command: sleep 9, depends_on: [a]}\n", 2, []string{"E-CONFIG", "depends_on", "a", "b"}},
 		{"two apps on one port", "version: 1\napps:\n  a:\n" + two(addr) + "  b:\n" + two(addr), 2, []string{"E-CONFIG", addr}},
 		{"unknown user", app("    user: nobody-of-that-name\n"), 2, []string{"nobody-of-that-name"}},

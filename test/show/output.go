@@ -122,6 +122,7 @@ apps:
 	p.Must("restart", "chatty")
 	rig.Until(t, time.Minute, "the second worker's lines", func() bool { return len(records(t, p, "chatty")) >= 2*n })
 	took := time.Since(start)
+	_ = follower.Process.Kill()
 	p.Down()
 	return fmt.Sprintf("%d lines beside a follower that does not read: %.1fs", n, took.Seconds())
 }
