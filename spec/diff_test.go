@@ -12,8 +12,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-// anySpec draws specs, most of them wrong.
-func anySpec() *rapid.Generator[Spec] { return rapid.Make[Spec]() }
+// anySpec draws small specs, most of them wrong.
+func anySpec() *rapid.Generator[Spec] {
+	return rapid.Custom(func(t *rapid.T) Spec {
+		return Spec{
+			Project: rapid.String().Draw(t, "project"),
+			Environ: rapid.SliceOfN(rapid.StringMatching(`[A-C]?=?[x-z]?`), 0, 3).Draw(t, "environ"),
+			Control: rapid.Make[Control]().Draw(t, "control"),
+			OnExit:  rapid.SliceOfN(rapid.SliceOfN(rapid.String(), 0, 2), 0, 2).Draw(t, "on_exit"),
+			Apps:    rapid.SliceOfN(rapid.Make[App](), 0, 2).Draw(t, "apps"),
+		}
+	})
+}
 
 // S: Diff(a, a) is empty, and what differs has a change.
 func TestDiffIsExact(t *testing.T) {

@@ -160,7 +160,7 @@ func (d *decoder) load(data []byte, s *spec.Spec) {
 func (d *decoder) project(s *spec.Spec) {
 	if name, from, ok := d.vars.lookup("MUSTER_PROJECT"); ok && name != "" {
 		s.Project, d.origins["name"] = name, from
-		delete(d.places, "name")
+		d.places["name"] = spot{file: "MUSTER_PROJECT"}
 	}
 	if s.Project == "" && d.origins["name"] == "" {
 		s.Project = cleanName(filepath.Base(d.base), 64, "project")

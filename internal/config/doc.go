@@ -1,3 +1,40 @@
 // Package config turns muster.yaml, `.env`, the environment and the flags of
-// `muster run` into a spec.Spec.
+// `muster run` into a spec.Spec with every default filled in, and says where
+// each value came from.
+//
+// # How a file is read
+//
+//	find ─► bytes ─► parse (tree.go)  YAML to plain nodes: aliases, merges and
+//	                                  ${VAR} resolved, duplicate keys told
+//	             ─► decoder.root      nodes into spec, app by app over the
+//	                                  defaults, by the field tables (app.go,
+//	                                  root.go, sockets.go)
+//	             ─► finish            what depends on more than one key
+//	             ─► spec.Validate     every other rule, put at its place
+//
+// A field table is a function that binds keys to the variables they fill, each
+// with a value (values.go, collections.go, special.go) that can decode, show,
+// and describe itself. The JSON schema, the reference and `config show` come
+// from the same tables, so that they cannot drift from what Load accepts.
+//
+// # Invariants
+//
+//   - What Load returns has passed spec.Validate.
+//   - What the user wrote is kept, also 0, false and "". The app's own keys win
+//     over defaults; maps are merged key by key, lists are replaced.
+//   - What Show prints (but for masked secrets) loads as the same spec.
+//   - Reading never depends on the order of keys in a map, except that the first
+//     port is PORT.
+//   - Nothing outside of the file, its `.env` and the env_files is read: whether
+//     users, directories and programs exist is seen when a worker starts.
+//
+// # Failures
+//
+// All problems are reported at once, in the order of the file, as one
+// *fault.Fault with code fault.Config; Problems gives them one by one. What
+// follows only from another problem is not told. A file is at most 1 MiB, 100,000
+// values with aliases expanded, 64 levels deep and 1,024 apps.
+//
+// Everything here is a pure function of its arguments and the files; there is no
+// state, and all of it may be called from any goroutine.
 package config

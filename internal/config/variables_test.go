@@ -175,6 +175,15 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// A wrong name from the environment is not blamed on the file.
+func TestWrongProjectName(t *testing.T) {
+	dir := write(t, map[string]string{"muster.yaml": "version: 1\nname: x\napps: {}\n"})
+	_, err := Load(Options{Dir: dir, Environ: []string{"MUSTER_PROJECT=a/b"}})
+	if got := lines(t, err); len(got) != 1 || !strings.HasPrefix(got[0], "MUSTER_PROJECT: name: ") {
+		t.Error(got)
+	}
+}
+
 func TestPlaceNames(t *testing.T) {
 	for _, c := range []struct{ dir, file, want string }{
 		{"/a/b", "/a/b/muster.yaml", "muster.yaml"}, {"/a/b", "/a/muster.yaml", "../muster.yaml"}, {"/a/b", "/a/b/c/m.yaml", "c/m.yaml"},
