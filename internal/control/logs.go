@@ -183,6 +183,15 @@ func (t *tail) add() (list []*past, found bool) {
 
 // read feeds the past of one log, and then follows it.
 func (t *tail) read(app string, log *output.Log, filter output.Filter, c chan<- api.Record) {
+	if f := t.readPast(app, log, filter, c); f != nil {
+		t.forward(f)
+	}
+}
+
+// readPast feeds the past. What goes wrong is told as a record: the answer has
+// begun already.
+func (t *tail) readPast(app string, log *output.Log, filter output.Filter, c chan<- api.Record) (f *output.Follower) {
+	defer close(c)
 	feed := func(r api.Record) error {
 		select {
 		case c <- r:
@@ -191,21 +200,26 @@ func (t *tail) read(app string, log *output.Log, filter output.Filter, c chan<- 
 			return t.ctx.Err()
 		}
 	}
-	var f *output.Follower
+	failed := func(err error) {
+		if t.ctx.Err() == nil {
+			_ = feed(api.Record{Time: time.Now(), App: app, Slot: event.NoSlot, Stream: "stderr", Line: "muster: cannot read the log: " + err.Error()})
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			failed(t.server.panicked("GET /v1/logs", p))
+		}
+	}()
 	var err error
 	if t.query.follow {
 		f, err = log.ReadFollow(filter, t.query.lines, logBuffer, feed)
 	} else {
 		err = log.Read(filter, t.query.lines, feed)
 	}
-	if err != nil && t.ctx.Err() == nil {
-		// The answer has begun: the reader is told in its own words.
-		_ = feed(api.Record{Time: time.Now(), App: app, Slot: event.NoSlot, Stream: "stderr", Line: "muster: cannot read the log: " + err.Error()})
+	if err != nil {
+		failed(err)
 	}
-	close(c)
-	if f != nil {
-		t.forward(f)
-	}
+	return f
 }
 
 // forward copies what a follower hears until it or t.ctx ends. When the agent

@@ -19,6 +19,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output"
 )
 
 // lines are the records of a reader that ends by itself, as "web#0 text".
@@ -285,5 +286,28 @@ func TestLogsOfAppWithoutLog(t *testing.T) {
 	}
 	if !slices.Equal(g.lines(client.LogOptions{}), []string{}) {
 		t.Error("records from nowhere")
+	}
+}
+
+// A log that cannot be read is told in its place; the others are read (S1.7).
+func TestLogThatPanics(t *testing.T) {
+	g := serve(t, nil)
+	g.printer("web", 0)("fine")
+	g.fakes.logs["api"] = &output.Log{} // not opened
+	records, errs := g.followLogs(t.Context(), client.LogOptions{Lines: 10})
+	var got []string
+	for range 2 {
+		r := receive(t, records)
+		got = append(got, r.App)
+		if r.App == "api" && (r.Slot != event.NoSlot || !strings.Contains(r.Line, "muster: cannot read the log")) {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"api", "web"}) {
+		t.Errorf("got records of %q", got)
+	}
+	g.end()
+	if err := receive(t, errs); err != nil {
+		t.Error(err)
 	}
 }

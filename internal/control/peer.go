@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os/user"
 	"slices"
@@ -19,14 +20,16 @@ import (
 // noGroup is the gid of "no group may".
 const noGroup = -1
 
-// peer is who opened a connection, as the kernel tells.
+// peer is who opened a connection, as the kernel tells. The zero value is nobody.
 type peer struct {
+	known         bool
 	uid, gid, pid int
 	groups        []int // supplementary
 	err           error // why it is not known
 }
 
-// String is the By of event.Order.
+// String is the By of event.Order. The pid is 0 for a peer in another pid
+// namespace (a container, or the host of this one).
 func (p peer) String() string { return fmt.Sprintf("uid %d pid %d", p.uid, p.pid) }
 
 // peerOf asks the kernel who is at the other end.
@@ -40,19 +43,23 @@ func peerOf(c net.Conn) peer {
 		return peer{err: err}
 	}
 	var p peer
-	err = raw.Control(func(fd uintptr) {
-		var cred *unix.Ucred
-		if cred, p.err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); p.err != nil {
-			return
-		}
-		p.uid, p.gid, p.pid = int(cred.Uid), int(cred.Gid), int(cred.Pid)
-		if p.groups, err = peerGroups(int(fd)); err != nil {
-			p.groups = groupsOfUser(p.uid)
-		}
-	})
-	// An address that is not of this host's family answers with pid 0.
-	if p.err == nil && p.pid == 0 && err == nil {
-		p.err = fmt.Errorf("the kernel does not say who it is")
+	if err := raw.Control(func(fd uintptr) { p = credentials(int(fd)) }); err != nil {
+		return peer{err: err}
+	}
+	return p
+}
+
+func credentials(fd int) peer {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return peer{err: err}
+	}
+	if cred.Uid == math.MaxUint32 { // so the kernel says "no credentials"
+		return peer{err: errors.New("the kernel does not say")}
+	}
+	p := peer{known: true, uid: int(cred.Uid), gid: int(cred.Gid), pid: int(cred.Pid)}
+	if p.groups, err = peerGroups(fd); err != nil {
+		p.groups = groupsOfUser(p.uid)
 	}
 	return p
 }
@@ -116,7 +123,7 @@ func lookupGroup(name string) (int, error) {
 // admit says whether the peer may use a route of this access.
 func (s *Server) admit(p peer, _ Access) error {
 	switch {
-	case p.err != nil:
+	case !p.known:
 		return fault.New(fault.Denied, "it is not known who asks: %w", p.err)
 	case p.uid == 0, p.uid == s.options.Owner:
 		return nil

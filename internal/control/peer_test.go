@@ -142,14 +142,15 @@ func TestAdmit(t *testing.T) {
 		peer peer
 		ok   bool
 	}{
-		{"root", noGroup, peer{uid: 0}, true},
-		{"owner", noGroup, peer{uid: 1000}, true},
-		{"foreign", noGroup, peer{uid: 1001, gid: 1000, groups: []int{0, 1000}}, false},
-		{"primary", 50, peer{uid: 1001, gid: 50}, true},
-		{"supplementary", 50, peer{uid: 1001, gid: 7, groups: []int{8, 50}}, true},
-		{"other group", 50, peer{uid: 1001, gid: 7, groups: []int{8}}, false},
-		{"unknown", noGroup, peer{uid: 0, err: errors.New("no")}, false},
-		{"overflow", noGroup, peer{uid: -1, gid: noGroup}, false},
+		{"root", noGroup, peer{known: true, uid: 0}, true},
+		{"owner", noGroup, peer{known: true, uid: 1000}, true},
+		{"foreign", noGroup, peer{known: true, uid: 1001, gid: 1000, groups: []int{0, 1000}}, false},
+		{"primary", 50, peer{known: true, uid: 1001, gid: 50}, true},
+		{"supplementary", 50, peer{known: true, uid: 1001, gid: 7, groups: []int{8, 50}}, true},
+		{"other group", 50, peer{known: true, uid: 1001, gid: 7, groups: []int{8}}, false},
+		{"unknown", noGroup, peer{err: errors.New("no")}, false},
+		{"nobody", 0, peer{}, false},
+		{"overflow", noGroup, peer{known: true, uid: -1, gid: noGroup}, false},
 	} {
 		s := &Server{options: Options{Owner: 1000}, gid: c.gid}
 		for _, a := range []Access{Read, Operate, Admin} {
@@ -174,7 +175,7 @@ func TestPeerIsWhoTheKernelSays(t *testing.T) {
 	}
 	defer s.Close()
 	p := peerOf(s)
-	if p.err != nil || p.uid != os.Getuid() || p.gid != os.Getgid() || p.pid != os.Getpid() {
+	if !p.known || p.uid != os.Getuid() || p.gid != os.Getgid() || p.pid != os.Getpid() {
 		t.Errorf("got %+v", p)
 	}
 	groups, err := os.Getgroups()
@@ -208,13 +209,13 @@ func TestNoCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if p := peerOf(s); p.err == nil {
+	if p := peerOf(s); p.known || p.err == nil {
 		t.Errorf("a TCP peer is %v", p)
 	}
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	if p := peerOf(a); p.err == nil {
+	if p := peerOf(a); p.known || p.err == nil {
 		t.Errorf("a pipe's peer is %v", p)
 	}
 }

@@ -78,7 +78,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), s.options.Grace)
 	defer cancel()
-	time.AfterFunc(0, fresh.close)
+	fresh.close()
 	if err := server.Shutdown(grace); err != nil {
 		s.options.Logger.Warn("control: orders still ran at the end", "error", err)
 		server.Close()
@@ -190,13 +190,19 @@ func (s *Server) survive(w *writer, r *http.Request) {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p) // net/http closes the connection, silently
 	}
-	f := fault.New(fault.Internal, "%s %s failed: %v", r.Method, r.URL.Path, p)
-	s.options.Logger.Error("control: panic in a route", "route", r.Method+" "+r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-	s.publish(event.Warning{Fault: *f})
+	f := s.panicked(r.Method+" "+r.URL.Path, p)
 	if w.begun {
 		panic(http.ErrAbortHandler)
 	}
 	s.fail(w, f)
+}
+
+// panicked tells of a panic; it is called while that is recovered.
+func (s *Server) panicked(route string, p any) *fault.Fault {
+	f := fault.New(fault.Internal, "%s failed: %v", route, p)
+	s.options.Logger.Error("control: panic in a route", "route", route, "panic", p, "stack", string(debug.Stack()))
+	s.publish(event.Warning{Fault: *f})
+	return f
 }
 
 // publish tells everybody something about the agent.
