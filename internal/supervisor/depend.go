@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/supervisor/pool"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -12,7 +13,7 @@ import (
 // hopeless is told once when a dependency has failed for good; the wait goes on,
 // because the app follows as soon as the dependency was repaired. false: the
 // start was made void by a stop.
-func (s *Supervisor) awaitDependencies(p *pool, epoch int, hopeless func(*fault.Fault)) bool {
+func (s *Supervisor) awaitDependencies(p *pool.Pool, stopped func() bool, hopeless func(*fault.Fault)) bool {
 	changed := make(chan struct{}, 1)
 	s.mu.Lock()
 	s.waiting[changed] = true
@@ -22,48 +23,42 @@ func (s *Supervisor) awaitDependencies(p *pool, epoch int, hopeless func(*fault.
 		delete(s.waiting, changed)
 		s.mu.Unlock()
 	}()
-	for told := false; ; {
-		var deps []spec.Dependency
-		void := true
-		p.do(func() { deps, void = p.app.DependsOn, p.halts != epoch })
-		if void {
-			return false
-		}
-		missing, why := s.missing(deps)
+	told, shown := false, ""
+	for !stopped() {
+		app, _ := p.Declared()
+		missing, why := s.missing(app.DependsOn)
 		if missing == "" {
 			return true
 		}
-		p.do(func() { p.waitsFor = missing })
+		if missing != shown {
+			p.WaitsFor(missing)
+			shown = missing
+		}
 		if why != nil && !told {
 			told = true
-			hopeless(fault.New(fault.Dependency, "%s waits for %s, but that failed: %s", p.name, missing, why.Text).
+			hopeless(fault.New(fault.Dependency, "%s waits for %s, but that failed: %s", p.Name(), missing, why.Text).
 				At(why.Where).WithOutput(why.Output))
 		}
 		select {
 		case <-changed:
-		case <-p.done:
+		case <-s.ctx.Done():
 			return false
 		}
 	}
+	return false
 }
 
 // missing names the first dependency that is not there yet, and why it will not
 // come by itself (nil while it may).
 func (s *Supervisor) missing(deps []spec.Dependency) (string, *fault.Fault) {
 	for _, d := range deps {
+		name := fmt.Sprintf("%s: %s", d.App, d.Condition)
 		p := s.pool(d.App)
 		if p == nil {
-			return fmt.Sprintf("%s: %s", d.App, d.Condition), nil
+			return name, nil
 		}
-		var there bool
-		var why *fault.Fault
-		p.do(func() {
-			if there, _ = p.reached(d.Condition); !there {
-				why = p.hopeless()
-			}
-		})
-		if !there {
-			return fmt.Sprintf("%s: %s", d.App, d.Condition), why
+		if there, why := p.Reached(d.Condition); !there {
+			return name, why
 		}
 	}
 	return "", nil
@@ -75,14 +70,14 @@ func (s *Supervisor) awaitDependents(ctx context.Context, t target, chosen []tar
 		return
 	}
 	for _, other := range chosen {
-		depends := false
-		other.pool.do(func() {
-			for _, d := range other.pool.app.DependsOn {
-				depends = depends || d.App == t.pool.name
+		if other.slots != nil || other.pool == t.pool {
+			continue
+		}
+		app, _ := other.pool.Declared()
+		for _, d := range app.DependsOn {
+			if d.App == t.pool.Name() {
+				_ = other.pool.AwaitGone(ctx)
 			}
-		})
-		if depends && other.slots == nil && other.pool != t.pool {
-			_ = other.pool.await(ctx, other.pool.isGone)
 		}
 	}
 }

@@ -1,49 +1,24 @@
-// Package supervisor owns the workers of one host: it starts them, watches
-// them, starts them again, replaces them by new releases, and ends them.
+// Package supervisor owns the workers of one host. It knows no bus, no HTTP and
+// no metrics: it gets a spec, a Starter, a Store and an event hub, and offers
+// Apply, the orders (Start, Stop, Restart, Reload, Rollback, Scale, Signal),
+// Snapshot and Shutdown.
 //
-// # Model
+// # Inner rooms
 //
-//	Supervisor ─ pool (one app, one goroutine) ─ slot (0 … n-1) ─ worker ─ run
+//	supervisor            which apps there are, selectors, order by depends_on
+//	supervisor/pool       the workers of one app: state machine, rollout
+//	supervisor/generation what they run: release, directory, listeners, build
+//	supervisor/attempt    one process of a worker: readiness, health, stop, clearing
 //
-// A pool's goroutine owns everything below it. Whatever happens (an exit, a
-// notify message, a timer, an order) is a step in the pool's inbox; steps never
-// block, and after each one the pool settles: the rollout takes its next step,
-// waiters are told, the human state is computed. Helper goroutines do one
-// blocking thing each and post its result.
+// Facts rise as calls in the owner's goroutine (attempt → worker → event.Hub);
+// orders fall as method calls (Supervisor → Pool → worker → attempt). Read
+// pool/worker.go for the state machine; its diagram stands in pool/doc.go.
 //
-// A slot outlives its workers and holds what an operator counts by: restarts,
-// last exit. In a rollout a slot has two or three workers: the one that counts
-// (cur), the candidate (next), and those that drain (old).
+// # Dependencies between apps
 //
-// # The state machine of a worker
-//
-//	           ┌────────────── start ◄──────────────┐
-//	           ▼                                    │ back-off over
-//	       starting ──needs met──► ready            │
-//	        │  │  └─────┐          │  │             │
-//	 start  │  │ stop,  │ exit     │  │ exit        │
-//	failed  │  │ late   ▼          │  ▼             │
-//	        │  │      stopping ◄───┼──────────┐     │
-//	        │  └──► draining ◄─────┘          │     │
-//	        │          │  exit, or too late:  │     │
-//	        │          └── SIGKILL ───────────┘     │
-//	        │        stopping: the group is cleared │
-//	        │          │ gone                       │
-//	        ▼          ▼                            │
-//	       accident? ──► stopped (planned) · failed · backoff
-//
-// Every state that waits has an exit on failure: starting has the ready
-// timeout, draining the stop timeout, stopping ends by SIGKILL, back-off by its
-// timer. A planned end (goalStop, goalAgain) is never an accident; an end that
-// muster itself forces on a worker that failed (condemn) always is.
-//
-// # Invariants
-//
-//   - A worker counts as gone only when its main process, its process group,
-//     its strays and its cgroup are empty and its output is recorded.
-//   - A listener is bound before the first worker that gets it and closed after
-//     the last process of its app, or of the rollout that gave it up, is gone.
-//   - At most one rollout runs in a pool; orders that need the pool at rest wait
-//     in line behind it. A stop ends the rollout and clears the line.
-//   - A panic in one step marks its app as failed and touches no worker (S1.7).
+// A start waits, in the background, until every dependency has reached its
+// condition; when one has failed for good the order is told at once (E-DEPENDENCY),
+// but the app still follows by itself once the dependency was repaired. Stops
+// of several apps end dependents first. A dependency that goes away later does
+// not touch its dependents.
 package supervisor

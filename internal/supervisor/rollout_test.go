@@ -208,7 +208,9 @@ func TestScaleDuringReload(t *testing.T) {
 		w.apply(app("web", 2))
 		done := make(chan *fault.Fault, 2)
 		go func() { done <- w.sup.Reload(w.Context(), order("web")).Fault() }()
-		go func() { done <- w.sup.Scale(w.Context(), api.Order{Selector: "web", Workers: 2, Relative: true}).Fault() }()
+		go func() {
+			done <- w.sup.Scale(w.Context(), api.Order{Selector: "web", Workers: 2, Relative: true}).Fault()
+		}()
 		for range 2 {
 			if f := <-done; f != nil {
 				t.Error(f)
@@ -297,6 +299,7 @@ func randomOrders(w *world, seed int) {
 			go w.sup.Reload(w.Context(), api.Order{Selector: "web", Now: next(3) == 0})
 		case 1:
 			size = 1 + next(5)
+			w.Logf("%s scale %d", time.Now().Format("05.000"), size)
 			go w.sup.Scale(w.Context(), api.Order{Selector: "web", Workers: size})
 			synctest.Wait()
 		case 2:
@@ -315,6 +318,9 @@ func randomOrders(w *world, seed int) {
 	w.pass(10 * time.Minute)
 	got := strings.Fields(w.states("web"))
 	if len(got) != size || slices.ContainsFunc(got, func(s string) bool { return s != "ready" && s != "failed" }) {
+		for _, e := range w.hub.Past() {
+			w.Logf("%s %s g%d %T %+v", e.Time.Format("05.000"), e.Worker(), e.Generation, e.Data, e.Data)
+		}
 		w.Errorf("came to rest as %v, want %d ready", got, size)
 	}
 }

@@ -5,10 +5,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/api"
-	"github.com/muster-run/muster/event"
-	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
-	"github.com/muster-run/muster/spec"
 )
 
 const (
@@ -60,8 +57,8 @@ func (u *usage) members(p process.Proc) []int {
 // refresh makes the figures of the next fills fresh enough for a status.
 func (u *usage) refresh() { u.look(usageAge) }
 
-// fill sets CPU, memory and number of processes of a worker.
-func (u *usage) fill(v *api.Worker, p process.Proc) {
+// Fill implements pool.Usage.
+func (u *usage) Fill(v *api.Worker, p process.Proc) {
 	table := u.look(usageAge)
 	if table == nil {
 		return
@@ -96,40 +93,11 @@ func (u *usage) forget(id string) {
 	delete(u.last, id)
 }
 
-// watchMemory replaces workers that have grown above limits.memory.
-func (s *Supervisor) watchMemory() {
-	tick := time.NewTicker(memoryEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		for _, p := range s.all() {
-			p.post(p.checkMemory)
-		}
+// Memory implements pool.Usage.
+func (u *usage) Memory(p process.Proc) (int64, bool) {
+	table := u.look(memoryEvery / 2)
+	if table == nil {
+		return 0, false
 	}
-}
-
-func (p *pool) checkMemory() {
-	limit := p.app.Limits.Memory
-	if limit == 0 || p.rollout != nil {
-		return
-	}
-	for _, s := range p.slots {
-		w := s.cur
-		if w == nil || w.state != event.Ready {
-			continue
-		}
-		table := p.sup.usage.look(memoryEvery / 2)
-		if table == nil {
-			return
-		}
-		used := spec.Bytes(table.Usage(table.Members(w.run.proc)).RSS)
-		if used > limit {
-			p.replace(w, fault.New(fault.MemoryLimit, "uses %d MiB, the limit is %d MiB",
-				used>>20, limit>>20).At(w.at(w.run.proc.PID)))
-		}
-	}
+	return table.Usage(table.Members(p)).RSS, true
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/processtest"
 	"github.com/muster-run/muster/internal/sdnotify"
+	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -32,7 +34,7 @@ type world struct {
 	mu      sync.Mutex
 	accepts listener.Answer
 	own     []listener.Socket
-	notify  map[string]*fakeNotify // by path
+	notify  map[string]*fakeNotify // by the last part of its process ID
 }
 
 type fakeNotify struct {
@@ -56,24 +58,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 				fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 				return os.NewFile(uintptr(fd), "socket"), err
 			},
-			accepting: func([]int, []uint64) listener.Answer {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				return w.accepts
-			},
-			foreign: func([]int, map[uint64]bool) ([]listener.Socket, error) {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				return w.own, nil
-			},
-			members: func(p process.Proc) []int { m, _ := p.Members(); return m },
-			notify: func(path string, _ int) (notifier, error) {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				n := &fakeNotify{c: make(chan sdnotify.Message, 16)}
-				w.notify[path] = n
-				return n, nil
-			},
+			sys: w.sys(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -101,6 +86,30 @@ func (w *world) noneLeft() {
 	}
 	if left := w.sup.opts.Store.List(); len(left) > 0 {
 		w.Errorf("listeners left in the store: %v", left)
+	}
+}
+
+// sys is a kernel that sees what the test says.
+func (w *world) sys() *attempt.Sys {
+	return &attempt.Sys{
+		Accepting: func([]int, []uint64) listener.Answer {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.accepts
+		},
+		Foreign: func([]int, map[uint64]bool) ([]listener.Socket, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.own, nil
+		},
+		Members: func(p process.Proc) []int { m, _ := p.Members(); return m },
+		Notify: func(path string, _ int) (attempt.Notifier, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			n := &fakeNotify{c: make(chan sdnotify.Message, 16)}
+			w.notify[filepath.Base(path)] = n
+			return n, nil
+		},
 	}
 }
 

@@ -1,4 +1,4 @@
-package supervisor
+package pool
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/output"
+	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -46,13 +47,13 @@ func (s *slot) workers() []*worker {
 
 // pool is the workers of one app. One goroutine owns it: everything happens as
 // a step of its inbox.
-type pool struct {
-	sup   *Supervisor
-	name  string
-	inbox *inbox
-	ctx   context.Context
-	done  chan struct{} // the goroutine has ended
-	log   *output.Log
+type Pool struct {
+	shared *Shared
+	name   string
+	inbox  *inbox
+	ctx    context.Context
+	done   chan struct{} // the goroutine has ended
+	log    *output.Log
 
 	app     spec.App // as declared now
 	environ []string
@@ -61,10 +62,10 @@ type pool struct {
 
 	waitsFor string // the dependency that a start waits for
 
-	gen      *generation // the one that serves
-	number   int         // of the latest generation
-	releases int         // made so far
-	history  []*release  // that served, oldest first, the present one last
+	gen      *generation.Generation // the one that serves
+	number   int                    // of the latest generation
+	releases int                    // made so far
+	history  []*generation.Release  // that served, oldest first, the present one last
 	slots    map[int]*slot
 
 	rollout *rollout
@@ -92,27 +93,36 @@ type warning struct {
 // historyMax is how many releases rollback can reach.
 const historyMax = 10
 
-func newPool(s *Supervisor, app spec.App, environ []string) (*pool, error) {
+// New makes the pool of an app; nothing is started yet. ctx bounds everything
+// the pool does in the background; Close ends it.
+func New(ctx context.Context, shared *Shared, app spec.App, environ []string) (*Pool, error) {
+	p := &Pool{
+		shared: shared, name: app.Name, inbox: newInbox(), ctx: ctx, done: make(chan struct{}),
+		app: app, environ: environ, slots: map[int]*slot{}, state: event.AppStopped,
+	}
 	log, err := output.Open(output.Options{
-		App: app.Name, Log: app.Log, File: s.logFile(app),
-		Warn: func(f *fault.Fault) { s.warnAbout(app.Name, f) },
+		App: app.Name, Log: app.Log, File: shared.LogFile(app),
+		Warn: func(f *fault.Fault) { p.post(func() { p.warn(nil, f) }) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	p := &pool{
-		sup: s, name: app.Name, inbox: newInbox(), ctx: s.ctx, done: make(chan struct{}), log: log,
-		app: app, environ: environ, slots: map[int]*slot{}, state: event.AppStopped,
-	}
+	p.log = log
 	go p.loop()
 	return p, nil
 }
 
+// Name of the app.
+func (p *Pool) Name() string { return p.name }
+
+// Log is the output of its workers.
+func (p *Pool) Log() *output.Log { return p.log }
+
 // post adds a step for the pool's goroutine; it never waits.
-func (p *pool) post(step func()) bool { return p.inbox.post(step) }
+func (p *Pool) post(step func()) bool { return p.inbox.post(step) }
 
 // do runs a step in the pool's goroutine and waits for it.
-func (p *pool) do(step func()) bool {
+func (p *Pool) do(step func()) bool {
 	ran := make(chan struct{})
 	if !p.post(func() { defer close(ran); step() }) {
 		return false
@@ -125,7 +135,7 @@ func (p *pool) do(step func()) bool {
 	}
 }
 
-func (p *pool) loop() {
+func (p *Pool) loop() {
 	defer close(p.done)
 	for {
 		steps := p.inbox.take()
@@ -144,7 +154,7 @@ func (p *pool) loop() {
 	}
 }
 
-func (p *pool) isClosed() bool {
+func (p *Pool) isClosed() bool {
 	p.inbox.mu.Lock()
 	defer p.inbox.mu.Unlock()
 	return p.inbox.closed
@@ -152,11 +162,11 @@ func (p *pool) isClosed() bool {
 
 // guarded runs one step and what follows from it. A panic marks this app as
 // failed; its workers serve on and the other apps do not notice (S1.7).
-func (p *pool) guarded(step func()) {
+func (p *Pool) guarded(step func()) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			p.broken = true
-			p.sup.opts.Log.Error("panic in the supervision of an app", "app", p.name,
+			p.shared.Log.Error("panic in the supervision of an app", "app", p.name,
 				"panic", cause, "stack", string(debug.Stack()))
 			p.warn(nil, fault.New(fault.Internal, "panic in the supervision of %s: %v", p.name, cause))
 		}
@@ -167,7 +177,7 @@ func (p *pool) guarded(step func()) {
 
 // settle follows up on any change: the rollout's next step, whoever waits, the
 // human state.
-func (p *pool) settle() {
+func (p *Pool) settle() {
 	if p.rollout != nil {
 		p.rollout.check()
 	}
@@ -181,17 +191,16 @@ func (p *pool) settle() {
 	if now, why := p.human(); now != p.state {
 		from := p.state
 		p.state = now
-		p.sup.opts.Events.Publish(event.Event{
-			Node: p.sup.opts.Node, App: p.name, Slot: event.NoSlot,
+		p.shared.Events.Publish(event.Event{
+			Node: p.shared.Node, App: p.name, Slot: event.NoSlot,
 			Data: event.AppState{From: from, To: now, Why: why},
 		})
 	}
-	p.sup.poolChanged()
-	p.sup.checkEnded(p)
+	p.shared.Changed(p.name, p.end())
 }
 
 // tidy forgets replaced workers that are gone, and slots beyond the pool's size.
-func (p *pool) tidy() {
+func (p *Pool) tidy() {
 	for n, s := range p.slots {
 		s.old = slices.DeleteFunc(s.old, (*worker).atRest)
 		if n >= p.app.Workers && (p.rollout == nil || !p.rollout.concerns(n)) &&
@@ -202,12 +211,12 @@ func (p *pool) tidy() {
 }
 
 // inLine runs an order now, or after the rollout that runs and those before it.
-func (p *pool) inLine(item lineItem) {
+func (p *Pool) inLine(item lineItem) {
 	p.line = append(p.line, item)
 }
 
 // dropLine tells every order that waits that it will not come to pass.
-func (p *pool) dropLine(f *fault.Fault) {
+func (p *Pool) dropLine(f *fault.Fault) {
 	for _, item := range p.line {
 		item.dropped(f)
 	}
@@ -215,7 +224,7 @@ func (p *pool) dropLine(f *fault.Fault) {
 }
 
 // slot finds or makes a slot.
-func (p *pool) slot(n int) *slot {
+func (p *Pool) slot(n int) *slot {
 	if p.slots[n] == nil {
 		p.slots[n] = &slot{n: n}
 	}
@@ -223,7 +232,7 @@ func (p *pool) slot(n int) *slot {
 }
 
 // sorted lists the slots by number.
-func (p *pool) sorted() []*slot {
+func (p *Pool) sorted() []*slot {
 	var all []*slot
 	for _, n := range slices.Sorted(maps.Keys(p.slots)) {
 		all = append(all, p.slots[n])
@@ -232,7 +241,7 @@ func (p *pool) sorted() []*slot {
 }
 
 // workers lists all workers, those that drain included.
-func (p *pool) workers() []*worker {
+func (p *Pool) workers() []*worker {
 	var all []*worker
 	for _, s := range p.sorted() {
 		all = append(all, s.workers()...)
@@ -241,21 +250,16 @@ func (p *pool) workers() []*worker {
 }
 
 // add makes the worker of a slot; it is not started yet.
-func (p *pool) add(s *slot, gen *generation) *worker {
+func (p *Pool) add(s *slot, gen *generation.Generation) *worker {
 	return &worker{pool: p, slot: s, gen: gen, state: event.Stopped}
 }
 
 // size brings the pool to n slots of the present generation.
-func (p *pool) size(n int, why string) {
+func (p *Pool) size(n int, why string) {
 	p.app.Workers = n
 	for i := range n {
-		s := p.slot(i)
-		if s.held || s.cur != nil && !s.cur.atRest() {
-			continue
-		}
-		if s.cur == nil || s.cur.state == event.Stopped && !s.ended {
-			s.cur = p.add(s, p.gen)
-			s.cur.start(why)
+		if s := p.slot(i); !s.held && !s.ended {
+			p.revive(s, why)
 		}
 	}
 	for _, s := range p.sorted() {
@@ -265,8 +269,22 @@ func (p *pool) size(n int, why string) {
 	}
 }
 
+// revive starts the worker of a slot that is stopped or about to be. Failed
+// ones and those that wait for their back-off stay as they are.
+func (p *Pool) revive(s *slot, why string) {
+	switch {
+	case s.cur == nil:
+		s.cur = p.add(s, p.gen)
+		s.cur.start(why)
+	case s.cur.state == event.Stopped:
+		s.cur.stop(goalAgain, why, false)
+	case s.cur.goal == goalStop && !s.cur.atRest():
+		s.cur.goal = goalAgain
+	}
+}
+
 // halt ends every worker; the listeners follow once all are gone.
-func (p *pool) halt(why string, now bool) {
+func (p *Pool) halt(why string, now bool) {
 	p.wanted = false
 	p.halts++
 	p.waitsFor = ""
@@ -280,15 +298,15 @@ func (p *pool) halt(why string, now bool) {
 }
 
 // releaseListeners closes the sockets of a pool that has come to rest.
-func (p *pool) releaseListeners() {
+func (p *Pool) releaseListeners() {
 	if p.gen != nil && !p.wanted && p.empty() {
-		p.sup.release(p.name, p.gen.listeners)
-		p.gen.listeners = nil
+		p.shared.Sockets.Release(p.name, p.gen.Listeners)
+		p.gen.Listeners = nil
 	}
 }
 
 // empty: no process of the app is left.
-func (p *pool) empty() bool {
+func (p *Pool) empty() bool {
 	for _, w := range p.workers() {
 		if w.live() || !w.atRest() {
 			return false
@@ -299,7 +317,7 @@ func (p *pool) empty() bool {
 
 // replace renews a worker that is not well while it still runs, without a gap
 // where that is possible.
-func (p *pool) replace(w *worker, f *fault.Fault) {
+func (p *Pool) replace(w *worker, f *fault.Fault) {
 	if w.slot.cur != w || w.state != event.Ready || w.fault != nil {
 		return
 	}
@@ -315,8 +333,8 @@ func (p *pool) replace(w *worker, f *fault.Fault) {
 	})
 }
 
-// close ends the pool's goroutine; everything must be at rest.
-func (p *pool) close() {
+// Close ends the pool's goroutine; everything must be at rest.
+func (p *Pool) Close() {
 	p.endOnce.Do(func() {
 		p.post(func() {
 			for _, w := range p.waiters {
@@ -330,32 +348,26 @@ func (p *pool) close() {
 }
 
 // warn publishes a fault that stopped nothing else; w is nil for the app itself.
-func (p *pool) warn(w *worker, f *fault.Fault) {
-	now := p.sup.now()
+func (p *Pool) warn(w *worker, f *fault.Fault) {
+	now := time.Now()
 	p.warnings = append(p.warnings, warning{now, *f})
 	p.warnings = p.warnings[max(0, len(p.warnings)-5):]
 	p.publish(w, event.Warning{Fault: *f})
 }
 
-func (p *pool) publish(w *worker, data event.Data) {
-	e := event.Event{Node: p.sup.opts.Node, App: p.name, Slot: event.NoSlot, Data: data}
+func (p *Pool) publish(w *worker, data event.Data) {
+	e := event.Event{Node: p.shared.Node, App: p.name, Slot: event.NoSlot, Data: data}
 	if w != nil {
-		e.Slot, e.Generation = w.slot.n, w.gen.number
+		e.Slot, e.Generation = w.slot.n, w.gen.Number
 		if w.run != nil {
-			e.PID = w.run.proc.PID
+			e.PID = w.run.PID()
 		}
 	}
-	p.sup.opts.Events.Publish(e)
+	p.shared.Events.Publish(e)
 }
 
-// lastLines are the last lines that one process printed.
-func (p *pool) lastLines(slot, pid int) []string { return p.log.LastOf(slot, pid, exitLines) }
-
-// exitLines is how many last lines an exit carries.
-const exitLines = 20
-
 // human computes the app's state in human words, and why it is not Healthy.
-func (p *pool) human() (event.Health, string) {
+func (p *Pool) human() (event.Health, string) {
 	c := p.count()
 	switch {
 	case p.broken:
@@ -388,7 +400,7 @@ type count struct {
 }
 
 // count sums up the workers that count.
-func (p *pool) count() count {
+func (p *Pool) count() count {
 	var c count
 	for _, s := range p.sorted() {
 		for _, w := range s.workers() {

@@ -1,4 +1,4 @@
-package supervisor
+package pool
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/reload"
+	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -27,15 +28,14 @@ import (
 // One of the new release that has taken its slot is an ordinary worker, too;
 // but when it fails to start again, the release is bad and the rollout fails.
 type rollout struct {
-	p    *pool
+	p    *Pool
 	kind rolloutKind
-	want release // what is to run; dir "" is resolved anew
-	dir  string  // resolved already
-	only []int   // slots; nil: all
+	want generation.Release // what is to run; Dir "" is resolved anew
+	only []int              // slots; nil: all
 
 	policy  reload.Policy
-	gen     *generation
-	from    *generation // that served before
+	gen     *generation.Generation
+	from    *generation.Generation // that served before
 	steps   []reload.Step
 	at      int // the step under way
 	began   bool
@@ -62,18 +62,18 @@ const (
 // replaceOne renews a single worker because of what is wrong with it.
 func replaceOne(w *worker, f *fault.Fault) *rollout {
 	return &rollout{
-		kind: rollReplace, only: []int{w.slot.n}, gen: w.gen, want: *w.gen.release,
+		kind: rollReplace, only: []int{w.slot.n}, gen: w.gen, want: *w.gen.Release,
 		failing: f, answer: func(*fault.Fault) {},
 	}
 }
 
 // begin makes r the rollout under way.
-func (p *pool) begin(r *rollout) {
+func (p *Pool) begin(r *rollout) {
 	r.p, r.from, p.rollout = p, p.gen, r
 	r.phase = event.ReloadBuilding
-	surge := p.surge(r.want.app)
+	surge := p.surge(r.want.App)
 	if r.kind == rollReplace {
-		p.sup.helpers.Go(func() {
+		p.shared.Attempts.Helpers.Go(func() {
 			policy := reload.Policy{Batch: 1, Surge: min(1, surge.choose())}
 			p.post(func() { r.prepared(r.gen, nil, policy) })
 		})
@@ -81,30 +81,32 @@ func (p *pool) begin(r *rollout) {
 	}
 	p.releases++
 	p.number++
-	if r.want.name == "" {
-		r.want.name = fmt.Sprintf("r%d", p.releases)
+	if r.want.Name == "" {
+		r.want.Name = fmt.Sprintf("r%d", p.releases)
 	}
 	r.tell()
 	ctx, cancel := context.WithCancel(p.ctx)
 	r.cancel = cancel
-	work := prepare{sup: p.sup, pool: p.name, number: p.number, release: r.want, dir: r.dir}
-	if p.gen != nil {
-		work.have = p.gen.listeners
+	work := generation.Prepare{
+		Sockets: p.shared.Sockets, Node: p.shared.Node, Number: p.number, Release: r.want,
 	}
-	p.sup.helpers.Go(func() {
-		gen, err := work.run(ctx)
-		policy := reload.Policy{Batch: r.want.app.Reload.Batch, Surge: surge.choose()}
+	if p.gen != nil {
+		work.Have = p.gen.Listeners
+	}
+	p.shared.Attempts.Helpers.Go(func() {
+		gen, err := work.Run(ctx)
+		policy := reload.Policy{Batch: r.want.App.Reload.Batch, Surge: surge.choose()}
 		if !p.post(func() { r.prepared(gen, err, policy) }) && gen != nil {
-			p.sup.release(p.name, gen.fresh())
+			p.shared.Sockets.Release(p.name, gen.Fresh())
 		}
 	})
 }
 
 // prepared: the generation is there, or cannot be had and nothing was touched.
-func (r *rollout) prepared(gen *generation, err error, policy reload.Policy) {
+func (r *rollout) prepared(gen *generation.Generation, err error, policy reload.Policy) {
 	if r.ended {
 		if gen != nil && gen != r.from {
-			r.p.sup.release(r.p.name, gen.fresh())
+			r.p.shared.Sockets.Release(r.p.name, gen.Fresh())
 		}
 		return
 	}
@@ -125,20 +127,20 @@ func (r *rollout) prepared(gen *generation, err error, policy reload.Policy) {
 
 // first starts a pool of which nothing runs; from here on its workers are
 // ordinary ones that are started again by their restart rules.
-func (r *rollout) first(gen *generation) {
+func (r *rollout) first(gen *generation.Generation) {
 	p := r.p
 	p.gen = gen
 	p.serve(gen)
-	gen.settled()
+	gen.Settled()
 	for _, s := range p.slots {
 		s.cur, s.ended = nil, false
 	}
 	p.rollout, r.ended = nil, true
-	p.size(r.want.app.Workers, "")
+	p.size(r.want.App.Workers, "")
 	r.answer(nil)
 }
 
-func (r *rollout) plan(gen *generation, policy reload.Policy) {
+func (r *rollout) plan(gen *generation.Generation, policy reload.Policy) {
 	r.gen, r.policy = gen, policy
 	var old, want []int
 	for _, s := range r.p.sorted() {
@@ -146,7 +148,7 @@ func (r *rollout) plan(gen *generation, policy reload.Policy) {
 			old = append(old, s.n)
 		}
 	}
-	for n := range r.want.app.Workers {
+	for n := range r.want.App.Workers {
 		if s := r.p.slots[n]; r.concerns(n) && (s == nil || !s.held) {
 			want = append(want, n)
 		}
@@ -243,13 +245,13 @@ func (r *rollout) soaked(w *worker) bool {
 	if r.phase == event.ReloadReverting && (w.state == event.Backoff || w.atRest()) {
 		return true
 	}
-	if w.gen.release.app.Type == spec.Task && w.slot.ended {
+	if w.gen.Release.App.Type == spec.Task && w.slot.ended {
 		return true
 	}
 	if w.state != event.Ready {
 		return false
 	}
-	left := w.run.readyAt.Add(r.want.app.Reload.Soak.D()).Sub(r.p.sup.now())
+	left := time.Until(w.run.ReadyAt().Add(r.want.App.Reload.Soak.D()))
 	if left <= 0 || r.phase == event.ReloadReverting {
 		return true
 	}
@@ -273,7 +275,7 @@ func (r *rollout) endStep(step reload.Step) {
 		s.cur, s.next = s.next, nil
 		r.done++
 		if r.kind == rollReplace {
-			s.countRestart(r.p.sup.now())
+			s.countRestart(time.Now())
 		}
 	}
 	r.tell()
@@ -321,7 +323,7 @@ func (r *rollout) revert(f *fault.Fault) {
 		if bad && !s.cur.atRest() {
 			live = append(live, s.n)
 		}
-		if (bad || s.cur == nil) && r.from != nil && s.n < r.from.release.app.Workers {
+		if (bad || s.cur == nil) && r.from != nil && s.n < r.p.app.Workers {
 			changed = append(changed, s.n)
 		}
 	}
@@ -358,28 +360,28 @@ func (r *rollout) complete() {
 		gone := r.dropped()
 		p.gen = r.gen
 		p.serve(r.gen)
-		r.gen.settled()
-		p.sup.release(p.name, gone)
-		p.app, p.environ = r.want.app, r.want.environ
+		r.gen.Settled()
+		p.shared.Sockets.Release(p.name, gone)
+		p.app, p.environ = r.want.App, r.want.Environ
 	}
 	r.end(event.ReloadDone, nil)
 }
 
 // dropped are the old generation's listeners that the new one has not taken over.
-func (r *rollout) dropped() []*bound {
+func (r *rollout) dropped() []*generation.Listener {
 	if r.from == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(r.from.listeners), func(b *bound) bool {
-		return slices.ContainsFunc(r.gen.listeners, func(n *bound) bool { return n.spec.Key() == b.spec.Key() })
+	return slices.DeleteFunc(slices.Clone(r.from.Listeners), func(b *generation.Listener) bool {
+		return slices.ContainsFunc(r.gen.Listeners, func(n *generation.Listener) bool { return n.Spec.Key() == b.Spec.Key() })
 	})
 }
 
 // verdict is the fault of a rollout that was undone.
 func (r *rollout) verdict() *fault.Fault {
-	f := fault.New(fault.ReloadFailed, "release %s failed: %s", r.want.name, r.fault.Text)
+	f := fault.New(fault.ReloadFailed, "release %s failed: %s", r.want.Name, r.fault.Text)
 	if r.from != nil {
-		f.Text += fmt.Sprintf("; release %s serves on", r.from.release.name)
+		f.Text += fmt.Sprintf("; release %s serves on", r.from.Release.Name)
 	}
 	f.Where, f.Output, f.Err = r.fault.Where, r.fault.Output, r.fault
 	if r.fault.Fix != "" {
@@ -438,11 +440,11 @@ func (r *rollout) giveUpListeners() {
 			// Aborted half-way: the slot serves with it.
 			p.gen = gen
 			p.serve(gen)
-			gen.settled()
+			gen.Settled()
 			return
 		}
 	}
-	p.sup.release(p.name, gen.fresh())
+	p.shared.Sockets.Release(p.name, gen.Fresh())
 }
 
 // afterReplace: a worker that could not be renewed beside the old one is ended
@@ -453,35 +455,35 @@ func (r *rollout) afterReplace(phase event.ReloadPhase) {
 	}
 	for _, n := range r.only {
 		if s := r.p.slots[n]; s != nil && s.cur != nil && s.cur.fault != nil && s.cur.run != nil {
-			s.cur.condemn(s.cur.run, r.failing)
+			s.cur.condemn(r.failing)
 		}
 	}
 }
 
 // serve notes the generation's release as the one that serves.
-func (p *pool) serve(gen *generation) {
-	p.history = slices.DeleteFunc(p.history, func(old *release) bool { return old.name == gen.release.name })
-	p.history = append(p.history, gen.release)
+func (p *Pool) serve(gen *generation.Generation) {
+	p.history = slices.DeleteFunc(p.history, func(old *generation.Release) bool { return old.Name == gen.Release.Name })
+	p.history = append(p.history, gen.Release)
 	p.history = p.history[max(0, len(p.history)-historyMax):]
 }
 
 func (r *rollout) reason() string {
 	switch {
 	case r.phase == event.ReloadReverting:
-		return "release " + r.want.name + " failed"
+		return "release " + r.want.Name + " failed"
 	case r.kind == rollReplace:
 		return "replaced: " + r.failing.Text
 	}
-	return "release " + r.want.name
+	return "release " + r.want.Name
 }
 
 // String is the progress in words: "release r3, 2/4".
 func (r *rollout) String() string {
-	return fmt.Sprintf("%s release %s, %d/%d", r.phase, r.want.name, r.done, r.total)
+	return fmt.Sprintf("%s release %s, %d/%d", r.phase, r.want.Name, r.done, r.total)
 }
 
 func (r *rollout) progress() event.Reload {
-	return event.Reload{Phase: r.phase, Release: r.want.name, Done: r.done, Total: r.total, Fault: r.fault}
+	return event.Reload{Phase: r.phase, Release: r.want.Name, Done: r.done, Total: r.total, Fault: r.fault}
 }
 
 func (r *rollout) tell() {

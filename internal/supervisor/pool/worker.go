@@ -1,12 +1,17 @@
-package supervisor
+package pool
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/attempt"
+	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -22,9 +27,9 @@ const (
 // worker is the state machine of one worker: a slot's process of one
 // generation and what follows it. Only its pool's goroutine touches it.
 type worker struct {
-	pool *pool
+	pool *Pool
 	slot *slot
-	gen  *generation
+	gen  *generation.Generation
 
 	state event.State
 	why   string
@@ -35,7 +40,8 @@ type worker struct {
 	// fault is why it failed or was given up; nil while all is well.
 	fault *fault.Fault
 
-	run   *run // the present process; nil: none
+	run   *attempt.Attempt // the present process; nil: none
+	end   ending           // of the present process
 	tries tries
 	next  time.Time // of the start, in back-off
 	timer *time.Timer
@@ -45,38 +51,56 @@ type worker struct {
 	statusText string
 }
 
-// start begins a new process. From: no process at all.
+// start begins a new attempt. From: no process at all.
 func (w *worker) start(why string) {
-	w.goal, w.fault = goalRun, nil
+	w.goal, w.fault, w.end = goalRun, nil, ending{}
 	w.health, w.healthText, w.statusText = "", "", ""
-	w.run = newRun(w)
+	if w.gen.Release.App.Health != nil {
+		w.health = "starting"
+	}
+	w.run = attempt.New(w.pool.ctx, w.config())
 	w.transition(event.Starting, why)
-	w.run.launch()
+	w.run.Launch()
+}
+
+func (w *worker) config() attempt.Config {
+	rel := w.gen.Release
+	cfg := attempt.Config{
+		Shared: w.pool.shared.Attempts, Post: w.pool.post, Log: w.pool.log,
+		Worker: w.gen.Surroundings(w.pool.shared.Node, w.slot.n), Meta: w.gen.Meta(w.slot.n),
+		Pattern: w.gen.Pattern, Health: w.gen.Health, ReadyIn: rel.App.Ready.Timeout.D(),
+		Events: attempt.Events{
+			Started: w.started, Ready: func() { w.transition(event.Ready, "") }, Failed: w.condemn,
+			Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told,
+			Warned: func(f *fault.Fault) { w.pool.warn(w, f.At(w.at(w.run.PID()))) },
+		},
+	}
+	if w.trial && rel.App.Reload.ReadyTimeout > 0 {
+		cfg.ReadyIn = rel.App.Reload.ReadyTimeout.D()
+	}
+	for _, b := range w.gen.Listeners {
+		cfg.Listeners = append(cfg.Listeners, attempt.Listener{
+			Network: b.Spec.Network, Address: b.Addr, Inode: b.Inode,
+			File: process.NamedFD{Name: b.Spec.Name, File: b.File},
+		})
+	}
+	return cfg
 }
 
 // started is the answer of the Starter.
-func (w *worker) started(r *run, proc process.Proc, err error) {
-	if w.run != r {
-		return
-	}
+func (w *worker) started(err error) {
 	if err != nil {
-		w.startFailed(r, fault.From(err))
+		w.startFailed(fault.From(err))
 		return
 	}
-	r.proc, r.running, r.startedAt = proc, true, w.pool.sup.now()
 	w.slot.startedOnce = true
-	switch {
-	case r.exit != nil: // it ended before Start had returned
-		w.exited(r, *r.exit)
-	case w.goal != goalRun:
-		w.beginStop(r)
-	default:
-		r.watch()
+	if w.goal != goalRun && w.run.Exit() == nil {
+		w.beginStop()
 	}
 }
 
-func (w *worker) startFailed(r *run, f *fault.Fault) {
-	r.close()
+func (w *worker) startFailed(f *fault.Fault) {
+	w.run.Close()
 	w.run = nil
 	w.fault = f.At(w.String())
 	w.slot.lastFault = w.fault
@@ -88,41 +112,14 @@ func (w *worker) startFailed(r *run, f *fault.Fault) {
 	w.accident(accident{early: true, fault: w.fault})
 }
 
-// met notes that one of the things readiness waits for has come.
-func (w *worker) met(r *run, n need) {
-	if w.run != r || !r.running {
-		return
-	}
-	r.needs &^= n
-	if w.state == event.Starting && r.needs == 0 && w.goal == goalRun {
-		r.readyAt = w.pool.sup.now()
-		r.disarm()
-		w.transition(event.Ready, "")
-		r.afterReady()
-	}
-}
-
-// readyTimeout: what readiness waits for did not come in time.
-func (w *worker) readyTimeout(r *run) {
-	if w.run != r || w.state != event.Starting {
-		return
-	}
-	f := fault.New(fault.ReadyTimeout, "not ready within %s: %s",
-		r.readyIn.Round(time.Millisecond), r.needs.missing(w.gen.release.app))
-	if r.noAccept != nil {
-		f = f.WithFix(r.noAccept.Fix)
-	}
-	w.condemn(r, f)
-}
-
 // condemn ends a process that muster itself judges as failed.
-func (w *worker) condemn(r *run, f *fault.Fault) {
-	if w.run != r || !r.running || (w.state != event.Starting && w.state != event.Ready) {
+func (w *worker) condemn(f *fault.Fault) {
+	if w.state != event.Starting && w.state != event.Ready || !w.run.Running() {
 		return
 	}
-	r.fault = f.At(w.at(r.proc.PID))
-	w.pool.warn(w, r.fault)
-	w.beginStop(r)
+	w.end.fault = f.At(w.at(w.run.PID()))
+	w.pool.warn(w, w.end.fault)
+	w.beginStop()
 }
 
 // stop ends the worker towards a goal. now skips the graceful part.
@@ -134,14 +131,14 @@ func (w *worker) stop(g goal, why string, now bool) {
 	switch w.state {
 	case event.Starting, event.Ready:
 		w.why = why
-		if w.run.running && now {
-			w.kill(w.run, why)
-		} else if w.run.running {
-			w.beginStop(w.run)
+		if w.run.Running() && now {
+			w.kill(why)
+		} else if w.run.Running() {
+			w.beginStop()
 		}
 	case event.Draining, event.Stopping:
 		if now {
-			w.kill(w.run, why)
+			w.kill(why)
 		}
 	case event.Backoff, event.Failed, event.Stopped:
 		w.disarm()
@@ -154,78 +151,61 @@ func (w *worker) stop(g goal, why string, now bool) {
 	}
 }
 
-// beginStop sends the stop signal (or runs the stop command) and sets the
-// deadline after which everything is killed.
-func (w *worker) beginStop(r *run) {
+// beginStop asks the process to end; late hears of it when it does not.
+func (w *worker) beginStop() {
 	why := w.why
-	if r.fault != nil {
-		why = r.fault.Text
+	if w.end.fault != nil {
+		why = w.end.fault.Text
 	}
-	r.unwatch()
 	w.transition(event.Draining, why)
-	rules := w.gen.release.app.Stop
-	r.arm(rules.Timeout.D(), func() { w.stopTimeout(r) })
-	r.requestStop(rules)
+	w.run.Stop(w.gen.Release.App.Stop)
 }
 
-// stopTimeout: the main process has not ended within stop.timeout.
-func (w *worker) stopTimeout(r *run) {
-	if w.run != r || w.state != event.Draining {
+// late: the main process has not ended within stop.timeout.
+func (w *worker) late() {
+	if w.state != event.Draining {
 		return
 	}
 	f := fault.New(fault.StopKilled, "did not end within %s after %s and was killed",
-		w.gen.release.app.Stop.Timeout, w.stopSignal()).At(w.at(r.proc.PID))
+		w.gen.Release.App.Stop.Timeout, w.run.StopSignal()).At(w.at(w.run.PID()))
 	w.pool.warn(w, f)
-	w.kill(r, f.Text)
+	w.kill(f.Text)
 }
 
-func (w *worker) kill(r *run, why string) {
-	r.unwatch()
-	r.disarm()
+func (w *worker) kill(why string) {
 	if w.state != event.Stopping {
 		w.transition(event.Stopping, why)
 	}
-	r.kill()
+	w.run.Kill()
 }
 
 // exited: the main process has ended; what it left behind is cleared next.
-func (w *worker) exited(r *run, e process.Exit) {
-	if w.run != r {
-		return
-	}
-	r.exit = &e
-	if !r.running { // Start has not returned yet
-		return
-	}
-	r.planned = w.goal != goalRun && r.fault == nil
+func (w *worker) exited(e process.Exit) {
+	w.end.planned = w.goal != goalRun && w.end.fault == nil
 	switch w.state {
 	case event.Starting, event.Ready:
-		r.unwatch()
-		w.transition(event.Stopping, exitText(e))
-		r.clear(w.stopSignal(), min(w.gen.release.app.Stop.Timeout.D(), accidentPatience))
+		w.transition(event.Stopping, generation.ExitText(e))
+		w.run.Clear(min(w.gen.Release.App.Stop.Timeout.D(), accidentPatience))
 	case event.Draining:
-		left := r.disarm()
 		w.transition(event.Stopping, w.why)
-		r.clear(w.stopSignal(), left)
+		w.run.Clear(0)
 	case event.Stopping:
-		r.clear(w.stopSignal(), 0)
+		w.run.Clear(0)
 	case event.Stopped, event.Backoff, event.Failed:
 		// No process belongs to these states.
 	}
 }
 
 // gone: nothing is left of the process and its group, and its output is recorded.
-func (w *worker) gone(r *run) {
-	if w.run != r {
-		return
-	}
-	exit := r.report()
+func (w *worker) gone() {
+	exit := w.report()
 	w.slot.lastExit = &exit
 	w.pool.publish(w, event.WorkerExit{
-		Code: exit.Code, Signal: exit.Signal, Core: r.exit.Core,
+		Code: exit.Code, Signal: exit.Signal, Core: w.run.Exit().Core,
 		Uptime: exit.Uptime, Planned: exit.Planned, Lines: exit.Lines,
 	})
-	r.close()
+	run := w.run
+	run.Close()
 	w.run = nil
 	switch {
 	case w.goal == goalStop:
@@ -233,34 +213,90 @@ func (w *worker) gone(r *run) {
 	case w.goal == goalAgain:
 		w.start("restarted")
 	default:
-		w.fault = r.fault
-		w.accident(w.judge(r))
+		w.fault = w.end.fault
+		w.accident(w.judge(run))
+	}
+}
+
+// report is the exit as the API shows it.
+func (w *worker) report() api.Exit {
+	e := w.run.Exit()
+	w.end.lines = w.pool.log.LastOf(w.slot.n, e.PID, exitLines)
+	return api.Exit{
+		PID: e.PID, Code: e.Code, Signal: generation.SignalName(e.Signal), Time: e.Time,
+		Uptime: e.Time.Sub(w.run.StartedAt()), Planned: w.end.planned, Lines: w.end.lines,
+	}
+}
+
+// exitLines is how many last lines an exit carries.
+const exitLines = 20
+
+// ending is what is known of how a process came to its end.
+type ending struct {
+	planned bool
+	fault   *fault.Fault // why muster ended it
+	lines   []string     // the last it printed
+}
+
+// told takes the free text that the worker says of itself.
+func (w *worker) told(text string) {
+	if text != w.statusText {
+		w.statusText = text
+		w.pool.publish(w, event.WorkerStatus{Text: text})
+	}
+}
+
+// probed takes one result of the health check (S1.12).
+func (w *worker) probed(p attempt.Probed) {
+	before := w.health
+	switch p.Verdict {
+	case health.Starting:
+		w.health = "starting"
+	case health.Healthy:
+		w.health = "ok"
+	case health.Failing, health.Unhealthy:
+		w.health = "failing"
+	}
+	w.healthText = p.Result.Text
+	if w.health != before || w.health == "failing" {
+		w.pool.publish(w, event.WorkerHealth{OK: p.Result.OK, Failures: p.InARow, Text: p.Result.Text})
+	}
+	if w.state != event.Ready {
+		return
+	}
+	switch {
+	case p.Verdict == health.Unhealthy:
+		w.pool.replace(w, fault.New(fault.Unhealthy, "health check failed %d times: %s",
+			p.InARow, p.Result.Text).At(w.at(w.run.PID())))
+	case p.Overdue:
+		w.pool.replace(w, fault.New(fault.Unhealthy, "health check never passed within %s: %s",
+			w.gen.Health().Grace, p.Result.Text).At(w.at(w.run.PID())))
 	}
 }
 
 // judge turns the end of a process that nobody asked for into an accident.
-func (w *worker) judge(r *run) accident {
-	rules := w.gen.release.app.Restart
-	up := r.exit.Time.Sub(r.startedAt)
+func (w *worker) judge(run *attempt.Attempt) accident {
+	rules, exit := w.gen.Release.App.Restart, run.Exit()
+	up := exit.Time.Sub(run.StartedAt())
 	a := accident{
-		early: r.readyAt.IsZero() || up < rules.MinUptime.D(),
-		clean: r.exit.Code == 0 && r.fault == nil,
+		early: run.ReadyAt().IsZero() || up < rules.MinUptime.D(),
+		clean: exit.Code == 0 && w.end.fault == nil,
 		ran:   up,
-		fault: r.fault,
-		sound: !r.readyAt.IsZero() && r.exit.Time.Sub(r.readyAt) >= rules.ResetAfter.D(),
+		fault: w.end.fault,
+		sound: !run.ReadyAt().IsZero() && exit.Time.Sub(run.ReadyAt()) >= rules.ResetAfter.D(),
 	}
 	if a.fault == nil && !a.clean {
 		code, when := fault.ExitedEarly, "before it was ready"
-		if !r.readyAt.IsZero() {
+		if !run.ReadyAt().IsZero() {
 			code, when = fault.CrashLoop, "after "+spec.Duration(up.Round(time.Millisecond)).String()
 		}
-		a.fault = fault.New(code, "ended with %s %s", exitText(*r.exit), when).At(w.at(r.exit.PID))
+		a.fault = fault.New(code, "ended with %s %s", generation.ExitText(*exit), when).At(w.at(exit.PID))
 	}
-	if a.fault == nil && r.readyAt.IsZero() && w.gen.release.app.Type == spec.Service {
-		a.fault = fault.New(fault.ExitedEarly, "ended with exit code 0 before it was ready").At(w.at(r.exit.PID))
+	if a.fault == nil && run.ReadyAt().IsZero() && w.gen.Release.App.Type == spec.Service {
+		a.fault = fault.New(fault.ExitedEarly, "ended with exit code 0 before it was ready").At(w.at(exit.PID))
 	}
 	if a.fault != nil {
-		a.fault = a.fault.WithOutput(r.lines)
+		a.fault = a.fault.WithOutput(w.end.lines)
 		w.fault, w.slot.lastFault = a.fault, a.fault
 	}
 	return a
@@ -268,7 +304,7 @@ func (w *worker) judge(r *run) accident {
 
 // accident decides what follows an end that nobody asked for.
 func (w *worker) accident(a accident) {
-	app := w.gen.release.app
+	app := w.gen.Release.App
 	over := a.clean && (app.Type == spec.Task || app.Restart.Policy != spec.RestartAlways)
 	switch {
 	case w.goal == goalStop:
@@ -290,7 +326,7 @@ func (w *worker) accident(a accident) {
 
 // retry waits the back-off, or gives up.
 func (w *worker) retry(a accident) {
-	delay, giveUp := w.tries.failed(a, w.gen.release.app.Restart, w.pool.sup.jitter())
+	delay, giveUp := w.tries.failed(a, w.gen.Release.App.Restart, 2*rand.Float64()-1)
 	if giveUp {
 		f := fault.New(fault.CrashLoop, "given up after %d failed starts in a row", w.tries.row)
 		if a.fault != nil {
@@ -301,7 +337,7 @@ func (w *worker) retry(a accident) {
 		w.fail(f.At(w.String()))
 		return
 	}
-	w.next = w.pool.sup.now().Add(delay)
+	w.next = time.Now().Add(delay)
 	why := "exit code 0"
 	if a.fault != nil {
 		why = a.fault.Text
@@ -311,10 +347,10 @@ func (w *worker) retry(a accident) {
 }
 
 func (w *worker) backoffOver() {
-	if w.state != event.Backoff || w.pool.sup.now().Before(w.next.Add(-time.Millisecond)) {
+	if w.state != event.Backoff || time.Now().Before(w.next.Add(-time.Millisecond)) {
 		return
 	}
-	w.slot.countRestart(w.pool.sup.now())
+	w.slot.countRestart(time.Now())
 	w.start(fmt.Sprintf("try %d", w.tries.count+1))
 }
 
@@ -331,7 +367,7 @@ func (w *worker) fail(f *fault.Fault) {
 func (w *worker) transition(to event.State, why string) {
 	from := w.state
 	w.state, w.why = to, why
-	data := event.WorkerState{From: from, To: to, Why: why, Release: w.gen.release.name}
+	data := event.WorkerState{From: from, To: to, Why: why, Release: w.gen.Release.Name}
 	if to == event.Backoff {
 		next := w.next
 		data.Next = &next
@@ -355,13 +391,6 @@ func (w *worker) atRest() bool { return w.state == event.Stopped || w.state == e
 func (w *worker) String() string { return fmt.Sprintf("%s#%d", w.pool.name, w.slot.n) }
 
 func (w *worker) at(pid int) string { return fmt.Sprintf("%s (pid %d)", w, pid) }
-
-func exitText(e process.Exit) string {
-	if e.Signal != 0 {
-		return "signal " + signalName(e.Signal)
-	}
-	return fmt.Sprintf("exit code %d", e.Code)
-}
 
 // accident is the end of a process that nobody asked for.
 type accident struct {

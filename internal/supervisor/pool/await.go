@@ -1,4 +1,4 @@
-package supervisor
+package pool
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (w *waiter) give(f *fault.Fault) {
 
 // await blocks until test is true of the pool. The test runs in the pool's
 // goroutine, after each of its steps.
-func (p *pool) await(ctx context.Context, test func() (bool, *fault.Fault)) *fault.Fault {
+func (p *Pool) await(ctx context.Context, test func() (bool, *fault.Fault)) *fault.Fault {
 	w := &waiter{test: test, answer: make(chan *fault.Fault, 1)}
 	if !p.post(func() { p.waiters = append(p.waiters, w) }) {
 		return fault.New(fault.NotRunning, "%s was removed", p.name)
@@ -54,7 +54,7 @@ const patience = 3
 
 // isUp: every worker is ready (a task: completed), or it is clear that it will
 // not be soon.
-func (p *pool) isUp() (bool, *fault.Fault) {
+func (p *Pool) isUp() (bool, *fault.Fault) {
 	if !p.wanted {
 		return true, fault.New(fault.NotRunning, "%s was stopped", p.name)
 	}
@@ -87,7 +87,7 @@ func (p *pool) isUp() (bool, *fault.Fault) {
 	return up, nil
 }
 
-func (p *pool) taskFault(w *worker) *fault.Fault {
+func (p *Pool) taskFault(w *worker) *fault.Fault {
 	if p.app.Type != spec.Task || w.fault == nil {
 		return w.fault
 	}
@@ -95,32 +95,56 @@ func (p *pool) taskFault(w *worker) *fault.Fault {
 		At(w.fault.Where).WithOutput(w.fault.Output)
 }
 
-// isGone: nothing of the app runs.
-func (p *pool) isGone() (bool, *fault.Fault) { return p.empty() && p.rollout == nil, nil }
+// AwaitGone blocks until nothing of the app runs.
+func (p *Pool) AwaitGone(ctx context.Context) *fault.Fault { return p.await(ctx, p.isGone) }
 
-// reached tests a condition of depends_on.
-func (p *pool) reached(c spec.Condition) (bool, *fault.Fault) {
-	if c == spec.Started {
-		for n := range p.app.Workers {
-			if s := p.slots[n]; s == nil || !s.startedOnce {
-				return false, nil
-			}
+func (p *Pool) isGone() (bool, *fault.Fault) { return p.empty() && p.rollout == nil, nil }
+
+// Reached tests a condition of depends_on; why says what keeps it from coming
+// by itself, nil while it may.
+func (p *Pool) Reached(c spec.Condition) (there bool, why *fault.Fault) {
+	p.do(func() {
+		if there = p.reached(c); !there {
+			why = p.hopeless()
 		}
-		return p.wanted, nil
-	}
-	if !p.wanted {
-		return false, nil
-	}
-	up, f := p.isUp()
-	return up && f == nil, nil
+	})
+	return there, why
 }
 
-// hopeless tells why a dependency will not come by itself; nil while it may.
-func (p *pool) hopeless() *fault.Fault {
+func (p *Pool) reached(c spec.Condition) bool {
+	if !p.wanted {
+		return false
+	}
+	if c != spec.Started {
+		up, f := p.isUp()
+		return up && f == nil
+	}
+	for n := range p.app.Workers {
+		if s := p.slots[n]; s == nil || !s.startedOnce {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Pool) hopeless() *fault.Fault {
 	for _, s := range p.sorted() {
 		if s.cur != nil && s.cur.state == event.Failed {
 			return s.cur.fault
 		}
 	}
 	return nil
+}
+
+// isScaled: up, and nothing of what was scaled away is left.
+func (p *Pool) isScaled() (bool, *fault.Fault) {
+	if !p.wanted {
+		return true, nil
+	}
+	for _, s := range p.slots {
+		if s.n >= p.app.Workers {
+			return false, nil
+		}
+	}
+	return p.isUp()
 }

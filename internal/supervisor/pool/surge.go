@@ -1,31 +1,32 @@
-package supervisor
+package pool
 
 import (
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/spec"
 )
 
 // surgeChoice decides reload.surge: auto. A new worker can start beside the old
 // one unless both would need the same port for themselves.
 type surgeChoice struct {
-	sup   *Supervisor
+	sys   attempt.Sys
 	app   spec.App
 	ours  map[uint64]bool
 	procs []process.Proc
 }
 
 // surge collects what the choice needs, in the pool's goroutine.
-func (p *pool) surge(app spec.App) surgeChoice {
-	c := surgeChoice{sup: p.sup, app: app, ours: map[uint64]bool{}}
+func (p *Pool) surge(app spec.App) surgeChoice {
+	c := surgeChoice{sys: p.shared.Attempts.Sys, app: app, ours: map[uint64]bool{}}
 	for _, s := range p.slots {
-		if s.cur != nil && s.cur.run != nil && s.cur.run.running {
-			c.procs = append(c.procs, s.cur.run.proc)
+		if s.cur != nil && s.cur.run != nil && s.cur.run.Running() {
+			c.procs = append(c.procs, s.cur.run.Proc())
 		}
 	}
 	if p.gen != nil {
-		for _, b := range p.gen.listeners {
-			c.ours[b.inode] = true
+		for _, b := range p.gen.Listeners {
+			c.ours[b.Inode] = true
 		}
 	}
 	return c
@@ -47,7 +48,7 @@ func (c surgeChoice) choose() int {
 	}
 	var own []listener.Socket
 	for _, proc := range c.procs {
-		found, err := c.sup.opts.foreign(c.sup.members(proc), c.ours)
+		found, err := c.sys.Foreign(c.sys.Members(proc), c.ours)
 		if err == nil {
 			own = append(own, found...)
 		}

@@ -1,0 +1,414 @@
+package attempt
+
+import (
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/health"
+	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/internal/output"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/spec"
+	"golang.org/x/sys/unix"
+)
+
+// Config says what to run and who hears of it.
+type Config struct {
+	Shared *Shared
+	// Post runs a step in the owner's goroutine; false: the owner has ended.
+	Post   func(step func()) bool
+	Events Events
+
+	// Worker is what the program is told of itself; ID and NotifySocket are
+	// filled in by the attempt.
+	Worker launch.Worker
+	// Meta for the Starter, see process.Command.
+	Meta []byte
+	// Listeners it inherits, in the order of App.Listen.
+	Listeners []Listener
+	// Pattern of ready.output; nil: none.
+	Pattern *regexp.Regexp
+	// Health gives the health rules now in force; it is called by the checking
+	// goroutine.
+	Health func() spec.Health
+	// ReadyIn is the ready timeout.
+	ReadyIn time.Duration
+	Log     *output.Log
+}
+
+// Events are what an attempt tells its owner, in the owner's goroutine. Started
+// comes first (unless the attempt is closed before), Gone last.
+type Events struct {
+	// Started: the program runs, or could not be started.
+	Started func(error)
+	// Ready: everything that readiness waits for has come.
+	Ready func()
+	// Failed: muster's own verdict on a starting or ready process. The owner
+	// is to stop it.
+	Failed func(*fault.Fault)
+	// Late: it has not ended within stop.timeout.
+	Late func()
+	// Exited: the main process has ended.
+	Exited func(process.Exit)
+	// Gone: nothing is left of it and its output is recorded.
+	Gone func()
+	// Probed: one result of the health check.
+	Probed func(Probed)
+	// Status: free text of its own (sd_notify STATUS=).
+	Status func(text string)
+	// Warned: something that stopped nothing.
+	Warned func(*fault.Fault)
+}
+
+// Probed is one result of the health check and what it means.
+type Probed struct {
+	Result  health.Result
+	Verdict health.Verdict
+	InARow  int  // failures in a row
+	Overdue bool // no success within health.grace
+}
+
+// Listener is a socket that the process inherits.
+type Listener struct {
+	Name, Network, Address string
+	File                   process.NamedFD
+	Inode                  uint64
+}
+
+// Attempt is one process and what hangs on it. Not safe for concurrent use: its
+// methods belong to the owner's goroutine.
+type Attempt struct {
+	cfg  Config
+	app  spec.App
+	id   string
+	proc process.Proc
+
+	running   bool // Start has returned without an error
+	stopping  bool // told to stop
+	closed    bool
+	startedAt time.Time
+	readyAt   time.Time
+	readyIn   time.Duration // the ready timeout in force
+	needs     need
+	exit      *process.Exit // the main process has ended
+	noAccept  *fault.Fault  // it does not use its listeners
+	lineSeen  bool          // a line matched ready.output
+
+	notify   Notifier
+	output   *output.Attachment
+	tracker  health.Tracker
+	watchdog time.Duration
+	ping     *time.Timer
+
+	ctx    context.Context // of the watchers
+	cancel context.CancelFunc
+
+	timer    *time.Timer // ready or stop deadline
+	deadline time.Time
+}
+
+// New makes an attempt; ctx bounds its watchers.
+func New(ctx context.Context, cfg Config) *Attempt {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &Attempt{cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, ctx: ctx, cancel: cancel}
+	a.id = cfg.Shared.nextID(a.app.Name, cfg.Worker.Slot)
+	return a
+}
+
+// Launch starts the process in a goroutine of its own; Started tells.
+func (a *Attempt) Launch() {
+	sh := a.cfg.Shared
+	sh.expect(a.id, func(e process.Exit) { a.post(func() { a.exited(e) }) })
+	s := starter{shared: sh, cfg: a.cfg, id: a.id, onLine: a.lineWatch()}
+	sh.Helpers.Go(func() {
+		out, err := s.start()
+		ok := a.cfg.Post(func() { a.started(out, err) })
+		if !ok && err == nil {
+			_, _ = out.proc.Kill()
+		}
+	})
+}
+
+// started takes what the Starter answered. An exit may have come before.
+func (a *Attempt) started(out started, err error) {
+	a.notify, a.output = out.notify, out.output
+	if a.closed {
+		return
+	}
+	if err != nil {
+		a.cfg.Events.Started(err)
+		return
+	}
+	a.proc, a.running, a.startedAt = out.proc, true, time.Now()
+	a.cfg.Events.Started(nil)
+	switch {
+	case a.exit != nil:
+		a.cfg.Events.Exited(*a.exit)
+	case !a.stopping:
+		a.watch()
+	}
+}
+
+// exited: the main process has ended.
+func (a *Attempt) exited(e process.Exit) {
+	a.exit = &e
+	if a.running {
+		a.unwatch()
+		a.cfg.Events.Exited(e)
+	}
+}
+
+// post runs a step of this attempt in the owner's goroutine, unless it is closed.
+func (a *Attempt) post(step func()) {
+	a.cfg.Post(func() {
+		if !a.closed {
+			step()
+		}
+	})
+}
+
+// lineWatch looks for the line that ready.output waits for; nil: none.
+func (a *Attempt) lineWatch() func(api.Record) {
+	pattern := a.cfg.Pattern
+	if pattern == nil {
+		return nil
+	}
+	seen := false // one goroutine calls it
+	return func(rec api.Record) {
+		if !seen && pattern.MatchString(rec.Line) {
+			seen = true
+			a.post(func() { a.lineSeen = true; a.met(needOutput) })
+		}
+	}
+}
+
+// watch begins everything that looks at a running process.
+func (a *Attempt) watch() {
+	a.needs = needsOf(a.app)
+	if a.lineSeen {
+		a.needs &^= needOutput
+	}
+	a.arm(a.readyIn, a.readyTimeout)
+	a.watchNotify()
+	a.watchSockets()
+	a.watchHealth()
+	if a.needs&needAlive != 0 {
+		time.AfterFunc(aliveFor(a.app), func() { a.post(func() { a.met(needAlive) }) })
+	}
+	if a.app.Watchdog > 0 {
+		a.watchdog = a.app.Watchdog.D()
+	}
+	a.met(0)
+}
+
+// met notes that one of the things readiness waits for has come.
+func (a *Attempt) met(n need) {
+	if !a.starting() {
+		return
+	}
+	a.needs &^= n
+	if a.needs != 0 {
+		return
+	}
+	a.readyAt = time.Now()
+	a.disarm()
+	if a.watchdog > 0 {
+		a.setWatchdog(a.watchdog)
+	}
+	a.cfg.Events.Ready()
+}
+
+// starting: it runs, is not ready yet, and nobody has told it to stop.
+func (a *Attempt) starting() bool { return a.Serving() && a.readyAt.IsZero() }
+
+// Serving: it runs, and nobody has told it to stop.
+func (a *Attempt) Serving() bool { return a.running && !a.stopping && a.exit == nil && !a.closed }
+
+// readyTimeout: what readiness waits for did not come in time.
+func (a *Attempt) readyTimeout() {
+	if !a.starting() {
+		return
+	}
+	f := fault.New(fault.ReadyTimeout, "not ready within %s: %s",
+		a.readyIn.Round(time.Millisecond), a.needs.missing(a.app))
+	if a.noAccept != nil {
+		f = f.WithFix(a.noAccept.Fix)
+	}
+	a.cfg.Events.Failed(f)
+}
+
+// unwatch ends the watchers; sd_notify is still heard.
+func (a *Attempt) unwatch() {
+	a.cancel()
+	if a.ping != nil {
+		a.ping.Stop()
+	}
+}
+
+// arm sets the one deadline of the attempt, in the place of any earlier one.
+func (a *Attempt) arm(d time.Duration, late func()) {
+	a.disarm()
+	a.deadline = time.Now().Add(d)
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		a.post(func() {
+			if a.timer == t {
+				late()
+			}
+		})
+	})
+	a.timer = t
+}
+
+// disarm removes the deadline and returns what was left of it.
+func (a *Attempt) disarm() time.Duration {
+	if a.timer == nil {
+		return 0
+	}
+	a.timer.Stop()
+	a.timer = nil
+	return max(0, time.Until(a.deadline))
+}
+
+// extend moves the deadline to at least d from now (EXTEND_TIMEOUT_USEC).
+func (a *Attempt) extend(d time.Duration) {
+	if a.timer == nil || time.Until(a.deadline) >= d {
+		return
+	}
+	if a.starting() {
+		a.readyIn = time.Now().Add(d).Sub(a.startedAt)
+		a.arm(d, a.readyTimeout)
+		return
+	}
+	a.arm(d, a.cfg.Events.Late)
+}
+
+// Stop asks the process to end, by stop.command or the stop signal; Late comes
+// when it has not ended within stop.timeout.
+func (a *Attempt) Stop(rules spec.Stop) {
+	a.stopping = true
+	if !a.running || a.exit != nil {
+		return
+	}
+	a.unwatch()
+	a.arm(rules.Timeout.D(), a.cfg.Events.Late)
+	proc, sig := a.proc, unix.SignalNum(a.StopSignal())
+	if rules.Command == nil {
+		_ = proc.Signal(sig)
+		return
+	}
+	cmd := a.sideCommand(rules.Command)
+	cmd.Env = append(cmd.Env, "MAINPID="+strconv.Itoa(proc.PID))
+	ctx, cancel := context.WithTimeout(context.Background(), rules.Timeout.D())
+	a.cfg.Shared.Helpers.Go(func() {
+		defer cancel()
+		res, err := process.Run(ctx, cmd)
+		if err == nil && res.Exit.Code == 0 {
+			return
+		}
+		f := fault.New(fault.StartFailed, "stop.command failed, sending %s instead", unix.SignalName(sig))
+		a.post(func() { a.cfg.Events.Warned(f.WithOutput(LastLines(res.Output, 5))) })
+		_ = proc.Signal(sig)
+	})
+}
+
+// Kill ends the whole group by force.
+func (a *Attempt) Kill() {
+	a.stopping = true
+	a.unwatch()
+	a.disarm()
+	proc := a.proc
+	a.cfg.Shared.Helpers.Go(func() { _, _ = proc.Kill() })
+}
+
+// Clear ends what the main process left behind: the stop signal first, force
+// once patience (or what is left of stop.timeout) is over; then Gone comes.
+func (a *Attempt) Clear(patience time.Duration) {
+	a.unwatch()
+	if left := a.disarm(); a.stopping {
+		patience = left
+	}
+	proc, out, sig := a.proc, a.output, unix.SignalNum(a.StopSignal())
+	a.cfg.Shared.Helpers.Go(func() {
+		left := clearGroup(proc, sig, patience)
+		if out != nil {
+			select {
+			case <-out.Done():
+			case <-time.After(outputPatience):
+			}
+		}
+		a.post(func() {
+			if left > 0 {
+				a.cfg.Events.Warned(fault.New(fault.StopKilled, "%d processes cannot be killed", left))
+			}
+			a.cfg.Events.Gone()
+		})
+	})
+}
+
+// outputPatience bounds the wait for the last lines of a process.
+const outputPatience = 5 * time.Second
+
+// clearGroup returns how many processes could not be ended.
+func clearGroup(proc process.Proc, sig unix.Signal, patience time.Duration) int {
+	if n, err := proc.SignalRest(sig); n == 0 && err == nil {
+		if empty, err := proc.Empty(); empty && err == nil {
+			return 0
+		}
+	}
+	end := time.Now().Add(patience)
+	for wait := 2 * time.Millisecond; time.Now().Before(end); wait = min(2*wait, 100*time.Millisecond) {
+		time.Sleep(min(wait, time.Until(end)))
+		if empty, err := proc.Empty(); empty && err == nil {
+			return 0
+		}
+	}
+	left, _ := proc.Kill()
+	return left
+}
+
+// Close gives up what hangs on the process; no event comes any more.
+func (a *Attempt) Close() {
+	a.closed = true
+	a.unwatch()
+	a.disarm()
+	if a.notify != nil {
+		a.notify.Close()
+	}
+	a.cfg.Shared.forget(a.id)
+}
+
+// StopSignal is the name of the signal that its program takes as "end".
+func (a *Attempt) StopSignal() string { return launch.StopSignal(a.app) }
+
+// Running: the process was started (it may have ended since).
+func (a *Attempt) Running() bool { return a.running }
+
+// Proc is the process; only meaningful once Running.
+func (a *Attempt) Proc() process.Proc { return a.proc }
+
+// PID of the main process, 0 before it was started.
+func (a *Attempt) PID() int { return a.proc.PID }
+
+// StartedAt and ReadyAt are zero before.
+func (a *Attempt) StartedAt() time.Time { return a.startedAt }
+
+// ReadyAt is when it became ready; zero before.
+func (a *Attempt) ReadyAt() time.Time { return a.readyAt }
+
+// Exit is how the main process ended; nil before.
+func (a *Attempt) Exit() *process.Exit { return a.exit }
+
+// LastLines are the last n lines of a text.
+func LastLines(text []byte, n int) []string {
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	if len(lines) == 1 && lines[0] == "" {
+		return nil
+	}
+	return lines[max(0, len(lines)-n):]
+}

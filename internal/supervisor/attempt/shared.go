@@ -1,0 +1,175 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/output"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/sdnotify"
+)
+
+// Notifier is the sd_notify socket of one process.
+type Notifier interface {
+	Messages() <-chan sdnotify.Message
+	Close() error
+}
+
+// Sys is the kernel's view of processes and sockets; tests without real
+// processes replace it.
+type Sys struct {
+	Accepting func(pids []int, inodes []uint64) listener.Answer
+	Foreign   func(pids []int, ours map[uint64]bool) ([]listener.Socket, error)
+	Members   func(process.Proc) []int
+	Notify    func(path string, uid int) (Notifier, error)
+}
+
+// Shared is what all attempts of one agent have in common. Its fields are set
+// before the first attempt; it is safe for concurrent use.
+type Shared struct {
+	Starter process.Starter
+	Sys     Sys
+	RunDir  string // sd_notify sockets in n/, spools in o/
+	// Helpers counts the helper goroutines; each ends by itself, with its
+	// process, its socket or its context.
+	Helpers sync.WaitGroup
+	// Forgotten is called when a process is given up.
+	Forgotten func(id string)
+
+	starts chan struct{} // bounds how many programs start at a time
+	nonce  string
+	count  atomic.Uint64
+
+	mu    sync.Mutex
+	exits map[string]func(process.Exit)
+}
+
+// maxStarts is how many programs are being started at the same moment.
+const maxStarts = 8
+
+// NewShared makes the directories below runDir.
+func NewShared(starter process.Starter, runDir string) (*Shared, error) {
+	sockets, spools := filepath.Join(runDir, "n"), filepath.Join(runDir, "o")
+	for _, dir := range []string{sockets, spools} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fault.New(fault.StateDir, "cannot create %s: %w", dir, err)
+		}
+	}
+	// A worker with a user of its own must reach its notify socket.
+	if err := os.Chmod(sockets, 0o711); err != nil {
+		return nil, fault.New(fault.StateDir, "cannot use %s: %w", runDir, err)
+	}
+	return &Shared{
+		Starter: starter, RunDir: runDir, Forgotten: func(string) {},
+		Sys: Sys{
+			Accepting: listener.Accepting, Foreign: listener.Foreign,
+			Notify: func(path string, uid int) (Notifier, error) { return sdnotify.Listen(path, uid) },
+		},
+		starts: make(chan struct{}, maxStarts), nonce: fmt.Sprintf("%08x", rand.Uint32()),
+		exits: map[string]func(process.Exit){},
+	}, nil
+}
+
+// DispatchExits hands each exit to the attempt it belongs to, until ctx ends.
+func (s *Shared) DispatchExits(ctx context.Context) {
+	for {
+		select {
+		case e, ok := <-s.Starter.Exits():
+			if !ok {
+				return
+			}
+			s.mu.Lock()
+			deliver := s.exits[e.ID]
+			s.mu.Unlock()
+			if deliver != nil {
+				deliver(e)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// expect registers who hears of a process's exit; forget ends that and lets the
+// Starter forget the process.
+func (s *Shared) expect(id string, deliver func(process.Exit)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exits[id] = deliver
+}
+
+func (s *Shared) forget(id string) {
+	s.mu.Lock()
+	delete(s.exits, id)
+	s.mu.Unlock()
+	s.Forgotten(id)
+	s.Starter.Ack(id)
+}
+
+// nextID is "web.2.5f3a9c01-17": app, slot, this agent, count.
+func (s *Shared) nextID(app string, slot int) string {
+	return fmt.Sprintf("%s.%d.%s-%d", app, slot, s.nonce, s.count.Add(1))
+}
+
+// starter does the blocking part of a start; it owns copies only.
+type starter struct {
+	shared *Shared
+	cfg    Config
+	id     string
+	onLine func(api.Record)
+}
+
+type started struct {
+	proc   process.Proc
+	notify Notifier
+	output *output.Attachment
+}
+
+func (s starter) start() (out started, err error) {
+	s.shared.starts <- struct{}{}
+	defer func() { <-s.shared.starts }()
+	short := filepath.Ext(s.id)[1:]
+	w := s.cfg.Worker
+	w.ID, w.NotifySocket = s.id, filepath.Join(s.shared.RunDir, "n", short)
+	w.Watchdog = w.App.Watchdog.D()
+	cmd, err := launch.Command(w)
+	if err != nil {
+		return out, err
+	}
+	cmd.Cgroup, cmd.Meta = true, s.cfg.Meta
+	cmd.Spool = filepath.Join(s.shared.RunDir, "o", short)
+	if w.App.Stdin == "inherit" {
+		cmd.Stdin = os.Stdin
+	}
+	for _, l := range s.cfg.Listeners {
+		cmd.Files = append(cmd.Files, l.File)
+	}
+	cmd.Listen = len(cmd.Files)
+	uid := os.Geteuid()
+	if cmd.Identity != nil {
+		uid = int(cmd.Identity.UID)
+	}
+	if out.notify, err = s.shared.Sys.Notify(w.NotifySocket, uid); err != nil {
+		return out, err
+	}
+	if out.proc, err = s.shared.Starter.Start(cmd); err != nil {
+		return out, err
+	}
+	src, err := s.shared.Starter.Output(s.id)
+	if err != nil {
+		_, _ = out.proc.Kill()
+		return out, err
+	}
+	who := output.Worker{Slot: w.Slot, PID: out.proc.PID}
+	out.output = s.cfg.Log.Attach(context.Background(), who, src, s.onLine)
+	return out, nil
+}

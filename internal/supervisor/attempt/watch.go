@@ -1,0 +1,158 @@
+package attempt
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/health"
+	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/sdnotify"
+	"github.com/muster-run/muster/spec"
+)
+
+// watchNotify reads sd_notify until the socket is closed.
+func (a *Attempt) watchNotify() {
+	if a.notify == nil {
+		return
+	}
+	messages := a.notify.Messages()
+	a.cfg.Shared.Helpers.Go(func() {
+		for m := range messages {
+			a.post(func() { a.notified(m) })
+		}
+	})
+}
+
+// notified takes one sd_notify message.
+func (a *Attempt) notified(m sdnotify.Message) {
+	if m.HasStatus {
+		a.cfg.Events.Status(m.Status)
+	}
+	if m.MainPID > 0 && m.MainPID != a.proc.PID && a.exit == nil {
+		if proc, err := a.cfg.Shared.Starter.SetMain(a.id, m.MainPID); err == nil {
+			a.proc = proc
+		}
+	}
+	if m.Extend > 0 {
+		a.extend(m.Extend)
+	}
+	if !a.Serving() {
+		return
+	}
+	if m.WatchdogInterval > 0 {
+		a.setWatchdog(m.WatchdogInterval)
+	}
+	if m.WatchdogPing && a.watchdog > 0 {
+		a.setWatchdog(a.watchdog)
+	}
+	if m.WatchdogTrigger {
+		a.cfg.Events.Failed(fault.New(fault.Watchdog, "it reported WATCHDOG=trigger"))
+	}
+	if m.Ready {
+		a.met(needNotify)
+	}
+}
+
+// setWatchdog restarts the watchdog's interval; only a ready process is judged.
+func (a *Attempt) setWatchdog(d time.Duration) {
+	a.watchdog = d
+	if a.ping != nil {
+		a.ping.Stop()
+	}
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		a.post(func() {
+			if a.ping == t && a.Serving() && !a.readyAt.IsZero() {
+				a.cfg.Events.Failed(fault.New(fault.Watchdog, "no WATCHDOG=1 for %s", d))
+			}
+		})
+	})
+	a.ping = t
+}
+
+// watchHealth runs the health check until the watchers end.
+func (a *Attempt) watchHealth() {
+	h := a.app.Health
+	if h == nil {
+		return
+	}
+	probe, err := a.probe(*h)
+	if err != nil {
+		a.cfg.Events.Warned(fault.From(err))
+		return
+	}
+	a.tracker = health.Tracker{Failures: h.Failures}
+	ctx, rules := a.ctx, a.cfg.Health
+	a.cfg.Shared.Helpers.Go(func() {
+		health.Watch(ctx, rules, probe, func(res health.Result) {
+			a.post(func() { a.probed(res) })
+		})
+	})
+}
+
+// probed takes one result of the health check.
+func (a *Attempt) probed(res health.Result) {
+	if !a.Serving() {
+		return
+	}
+	rules := a.cfg.Health()
+	a.tracker.Failures = rules.Failures
+	verdict := a.tracker.Observe(res)
+	if verdict == health.Healthy {
+		a.met(needProbe)
+	}
+	if !a.Serving() {
+		return
+	}
+	a.cfg.Events.Probed(Probed{
+		Result: res, Verdict: verdict, InARow: a.tracker.InARow(),
+		Overdue: verdict == health.Starting && rules.Grace > 0 && time.Since(a.startedAt) > rules.Grace.D(),
+	})
+}
+
+// probe makes the health check of this process.
+func (a *Attempt) probe(h spec.Health) (health.Probe, error) {
+	h.Command = slices.Clone(h.Command)
+	texts := []*string{&h.URL, &h.Address}
+	for i := range h.Command {
+		texts = append(texts, &h.Command[i])
+	}
+	for _, text := range texts {
+		out, err := launch.Expand(*text, a.app, a.cfg.Worker.Slot)
+		if err != nil {
+			return nil, err
+		}
+		*text = out
+	}
+	return health.NewProbe(h, runner{a.sideCommand(a.app.Command)})
+}
+
+// sideCommand is a command in the worker's surroundings.
+func (a *Attempt) sideCommand(argv []string) process.Command {
+	cmd, err := SideCommand(a.cfg.Worker, argv)
+	if err != nil {
+		w := a.cfg.Worker
+		return process.Command{Argv: argv, Dir: w.Dir, Env: w.Environ}
+	}
+	return cmd
+}
+
+// SideCommand is a command run where a worker runs (build, stop, health check),
+// but not as one.
+func SideCommand(w launch.Worker, argv []string) (process.Command, error) {
+	w.App.Command, w.App.Shell = argv, false
+	return launch.Command(w)
+}
+
+// runner runs the command of a health check.
+type runner struct{ cmd process.Command }
+
+// Run implements health.Runner.
+func (r runner) Run(ctx context.Context, argv []string) (string, int, error) {
+	r.cmd.Argv = argv
+	res, err := process.Run(ctx, r.cmd)
+	return string(res.Output), res.Exit.Code, err
+}

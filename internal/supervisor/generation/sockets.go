@@ -1,0 +1,136 @@
+package generation
+
+import (
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/spec"
+)
+
+// Sockets are the listeners of all apps of one agent. Safe for concurrent use.
+type Sockets struct {
+	Store process.Store
+	// Bind makes a listening socket.
+	Bind func(spec.Listener) (*os.File, error)
+
+	mu       sync.Mutex
+	prebound map[string]*Listener // by Store name; see Prebind
+}
+
+// Prebind binds every listener of the apps that is new, before anything is
+// touched; on a fault none of them stays bound.
+func (s *Sockets) Prebind(apps []spec.App) *fault.Fault {
+	kept := s.Store.List()
+	for _, app := range apps {
+		for _, l := range app.Listen {
+			name := storeName(app.Name, l)
+			if holds(kept, name, l) {
+				continue
+			}
+			b, err := s.bind(app.Name, l)
+			if err != nil {
+				s.DropPrebound()
+				return fault.From(err)
+			}
+			s.mu.Lock()
+			if s.prebound == nil {
+				s.prebound = map[string]*Listener{}
+			}
+			s.prebound[name] = b
+			s.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+func holds(kept []string, name string, l spec.Listener) bool {
+	for _, k := range kept {
+		if k == name || sameSocket(k, l) {
+			return true
+		}
+	}
+	return false
+}
+
+// takePrebound hands a listener bound in advance to the generation that uses it.
+func (s *Sockets) takePrebound(name string) *Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.prebound[name]
+	delete(s.prebound, name)
+	return b
+}
+
+// DropPrebound closes what no generation has taken (a start that still waits
+// for a dependency binds again).
+func (s *Sockets) DropPrebound() {
+	s.mu.Lock()
+	left := s.prebound
+	s.prebound = nil
+	s.mu.Unlock()
+	for name, b := range left {
+		app, _, _ := strings.Cut(name, "/")
+		s.Release(app, []*Listener{b})
+	}
+}
+
+// bind makes a listener and puts a copy into the Store, where it stays until
+// its app is stopped or removed. A socket that another app still holds, and
+// gives up in the same Apply, is shared, so that its backlog is kept.
+func (s *Sockets) bind(pool string, l spec.Listener) (*Listener, error) {
+	name := storeName(pool, l)
+	if b := s.takePrebound(name); b != nil {
+		return b, nil
+	}
+	file, err := s.inherit(l)
+	if file == nil && err == nil {
+		file, err = s.Bind(l)
+	}
+	if err != nil {
+		return nil, fault.From(err).At(pool)
+	}
+	inode, err := listener.Inode(file)
+	if err == nil {
+		err = s.Store.Put(name, file)
+	}
+	if err != nil {
+		file.Close()
+		return nil, fault.New(fault.Bind, "cannot keep the listener %s: %w", l.Key(), err).At(pool)
+	}
+	return &Listener{Spec: l, File: file, Inode: inode, Addr: listener.Addr(file), fresh: true}, nil
+}
+
+// inherit finds the socket in the Store under any app's name.
+func (s *Sockets) inherit(l spec.Listener) (*os.File, error) {
+	for _, name := range s.Store.List() {
+		if sameSocket(name, l) {
+			return s.Store.Get(name)
+		}
+	}
+	return nil, nil
+}
+
+// sameSocket: a name in the Store stands for the listener's address. A port
+// chosen by the system (0) is never the same.
+func sameSocket(name string, l spec.Listener) bool {
+	_, key, _ := strings.Cut(name, "/")
+	return key == l.Key() && !strings.HasSuffix(key, ":0")
+}
+
+// Release closes listeners for good.
+func (s *Sockets) Release(pool string, listeners []*Listener) {
+	for _, b := range listeners {
+		listener.Unlink(b.Spec, b.File)
+		if kept, err := s.Store.Take(storeName(pool, b.Spec)); err == nil && kept != nil {
+			kept.Close()
+		}
+		b.File.Close()
+	}
+}
+
+// storeName is a listener's name in the Store. It derives from the address, so that a later agent finds it.
+func storeName(pool string, l spec.Listener) string { return pool + "/" + l.Key() }

@@ -1,0 +1,369 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/spec"
+	"golang.org/x/sys/unix"
+)
+
+// Slots picks workers of a pool; nil: all.
+type Slots []int
+
+func (s Slots) has(n int) bool { return s == nil || slices.Contains(s, n) }
+
+// Dependencies blocks until what an app depends on is there. stopped says
+// whether the start has become void; hopeless is told once when a dependency
+// has failed for good. false: void.
+type Dependencies func(p *Pool, stopped func() bool, hopeless func(*fault.Fault)) bool
+
+// enqueue puts an order in line and waits until it was begun or dropped.
+func (p *Pool) enqueue(ctx context.Context, order func() *fault.Fault) *fault.Fault {
+	begun := make(chan *fault.Fault, 1)
+	p.post(func() {
+		p.line = append(p.line, lineItem{
+			run:     func() { begun <- order() },
+			dropped: func(f *fault.Fault) { begun <- f },
+		})
+	})
+	return p.answer(ctx, begun)
+}
+
+// answer waits for what an order in line came to.
+func (p *Pool) answer(ctx context.Context, c <-chan *fault.Fault) *fault.Fault {
+	select {
+	case f := <-c:
+		return f
+	case <-p.done:
+		return fault.New(fault.NotRunning, "%s was removed", p.name)
+	case <-ctx.Done():
+		return fault.New(fault.Timeout, "%s: still waiting: %s", p.name, context.Cause(ctx))
+	}
+}
+
+// Start starts workers that are at rest, once what the app depends on is there,
+// and returns when they are up or it is clear that they will not be soon.
+func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies Dependencies) *fault.Fault {
+	begun := make(chan *fault.Fault, 2) // a hopeless dependency, and the start itself
+	var epoch int
+	p.do(func() { p.wanted = true; epoch = p.halts })
+	stopped := func() (yes bool) { p.do(func() { yes = p.halts != epoch }); return yes }
+	item := lineItem{dropped: func(f *fault.Fault) { begun <- f }}
+	item.run = func() {
+		if p.halts != epoch {
+			begun <- fault.New(fault.NotRunning, "%s was stopped", p.name)
+			return
+		}
+		p.waitsFor = ""
+		p.comeUp(slots, why, begun)
+	}
+	p.shared.Attempts.Helpers.Go(func() {
+		if dependencies(p, stopped, func(f *fault.Fault) { begun <- f }) {
+			p.post(func() { p.line = append(p.line, item) })
+		}
+	})
+	if f := p.answer(ctx, begun); f != nil {
+		return f
+	}
+	return p.await(ctx, p.isUp)
+}
+
+// WaitsFor notes what a start waits for, for the status.
+func (p *Pool) WaitsFor(what string) { p.do(func() { p.waitsFor = what }) }
+
+// comeUp starts what is at rest; with nothing there at all, a first generation.
+func (p *Pool) comeUp(slots Slots, why string, begun chan<- *fault.Fault) {
+	for _, s := range p.slots {
+		if slots.has(s.n) {
+			s.held = false
+		}
+	}
+	serving := p.gen != nil && (len(p.app.Listen) == 0 || p.gen.Listeners != nil)
+	if serving && (!p.empty() || slots != nil) {
+		p.startStopped(slots, why)
+		begun <- nil
+		return
+	}
+	p.begin(&rollout{kind: rollFirst, want: p.nextRelease(), answer: func(f *fault.Fault) {
+		if f != nil {
+			p.wanted = false
+		}
+		begun <- f
+	}})
+}
+
+// nextRelease is the release of a first start: the one that served before when
+// nothing has changed since, else a new one.
+func (p *Pool) nextRelease() generation.Release {
+	want := generation.Release{App: p.app, Environ: p.environ}
+	if p.gen != nil && len(spec.DiffApp(p.gen.Release.App, p.app)) == 0 &&
+		slices.Equal(p.gen.Release.Environ, p.environ) {
+		want.Name = p.gen.Release.Name
+	}
+	return want
+}
+
+// startStopped starts the workers that are at rest or wait.
+func (p *Pool) startStopped(slots Slots, why string) {
+	for n := range p.app.Workers {
+		s := p.slot(n)
+		if !slots.has(n) {
+			continue
+		}
+		s.ended, s.held = false, false
+		if s.cur != nil && (s.cur.state == event.Failed || s.cur.state == event.Backoff) {
+			s.cur.stop(goalAgain, why, false)
+			continue
+		}
+		p.revive(s, why)
+	}
+}
+
+// Stop ends workers and returns when nothing is left of them. A whole app that
+// is stopped gives up its listeners at the end.
+func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fault.Fault {
+	if slots == nil {
+		p.do(func() {
+			for _, s := range p.slots {
+				s.held = false
+			}
+			p.halt(why, now)
+		})
+		f := p.await(ctx, func() (bool, *fault.Fault) {
+			gone, _ := p.isGone()
+			return gone || p.wanted, nil // wanted: another order has started it again
+		})
+		p.do(p.releaseListeners)
+		return f
+	}
+	p.do(func() {
+		for _, n := range slots {
+			s := p.slot(n)
+			s.held = true
+			for _, w := range s.workers() {
+				w.stop(goalStop, why, now)
+			}
+		}
+	})
+	return p.await(ctx, func() (bool, *fault.Fault) {
+		for _, n := range slots {
+			if s := p.slots[n]; s != nil && s.held && s.cur != nil && s.cur.live() {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// Restart ends and starts workers of the same release, all at once; for a
+// change without a gap there is Reload.
+func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault {
+	f := p.enqueue(ctx, func() *fault.Fault {
+		if f := p.serving(); f != nil {
+			return f
+		}
+		for _, s := range p.sorted() {
+			if slots.has(s.n) && s.n < p.app.Workers && s.cur != nil && !s.held {
+				s.ended = false
+				s.cur.stop(goalAgain, "restarted by order", now)
+			}
+		}
+		return nil
+	})
+	if f != nil {
+		return f
+	}
+	return p.await(ctx, p.isUp)
+}
+
+// serving tells when there is nothing that an order could act on.
+func (p *Pool) serving() *fault.Fault {
+	if !p.wanted || p.gen == nil {
+		return fault.New(fault.NotRunning, "%s is not running", p.name).At(p.name)
+	}
+	return nil
+}
+
+// Reload replaces every worker by one of a new release, without a gap. now
+// replaces a reload that runs; else it waits in line.
+func (p *Pool) Reload(ctx context.Context, now bool) (string, *fault.Fault) {
+	return p.roll(ctx, now, func() (*rollout, *fault.Fault) {
+		return &rollout{kind: rollReload, want: generation.Release{App: p.app, Environ: p.environ}}, nil
+	})
+}
+
+// Rollback is Reload to the release that served before the present one.
+func (p *Pool) Rollback(ctx context.Context, now bool) (string, *fault.Fault) {
+	return p.roll(ctx, now, func() (*rollout, *fault.Fault) {
+		if len(p.history) < 2 {
+			return nil, fault.New(fault.NoHistory, "%s has no earlier release", p.name).At(p.name)
+		}
+		was := p.history[len(p.history)-2]
+		r := &rollout{kind: rollRollback, want: *was}
+		r.want.App.Workers = p.app.Workers
+		return r, nil
+	})
+}
+
+// roll queues a rollout and waits for its end.
+func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault.Fault)) (string, *fault.Fault) {
+	done := make(chan *fault.Fault, 1)
+	var text string
+	item := lineItem{dropped: func(f *fault.Fault) { done <- f }}
+	item.run = func() {
+		r, f := (*rollout)(nil), p.serving()
+		if f == nil {
+			r, f = plan()
+		}
+		if f != nil {
+			done <- f
+			return
+		}
+		r.answer = func(f *fault.Fault) {
+			if f == nil && r.kind == rollRollback {
+				// The release that was left is no longer an earlier one.
+				p.history = slices.DeleteFunc(p.history, func(h *generation.Release) bool { return h == r.from.Release })
+			}
+			text = fmt.Sprintf("%d workers replaced, release %s", r.done, r.want.Name)
+			done <- f
+		}
+		p.begin(r)
+	}
+	p.post(func() {
+		if now && p.rollout != nil {
+			p.rollout.abort(fault.New(fault.ReloadAborted, "replaced by a newer reload"))
+		}
+		if p.rollout != nil {
+			p.publish(nil, event.Reload{Phase: event.ReloadQueued, Total: p.app.Workers})
+		}
+		p.line = append(p.line, item)
+	})
+	f := p.answer(ctx, done)
+	return text, f
+}
+
+// Scale changes the number of workers, to n or by n, and returns when the pool
+// has that size.
+func (p *Pool) Scale(ctx context.Context, n int, relative bool) (string, *fault.Fault) {
+	size := n
+	f := p.enqueue(ctx, func() *fault.Fault {
+		if relative {
+			size = p.app.Workers + n
+		}
+		return p.scale(size)
+	})
+	if f == nil {
+		f = p.await(ctx, p.isScaled)
+	}
+	return fmt.Sprintf("%d workers", size), f
+}
+
+// scale checks and sets the size of a pool.
+func (p *Pool) scale(n int) *fault.Fault {
+	if n < 0 || n > spec.MaxWorkers {
+		return fault.New(fault.Usage, "a pool has 0 to %d workers, not %d", spec.MaxWorkers, n).At(p.name)
+	}
+	app := p.app
+	app.Workers = n
+	alone := spec.Spec{Project: p.shared.Project, Control: spec.Control{Mode: 0o600}, Apps: []spec.App{app}}
+	for _, problem := range alone.Validate() {
+		if !strings.Contains(problem.Path, "depends_on") {
+			return fault.New(fault.Usage, "%s", problem.Text).At(p.name)
+		}
+	}
+	if !p.wanted || p.gen == nil {
+		p.app.Workers = n
+		return nil
+	}
+	p.size(n, "scaled")
+	return nil
+}
+
+// Signal sends a signal to main processes, or with group to everything of them.
+func (p *Pool) Signal(slots Slots, name string, group bool) (string, *fault.Fault) {
+	sig, sent := unix.SignalNum(name), 0
+	var failed error
+	p.do(func() {
+		for _, w := range p.workers() {
+			if !slots.has(w.slot.n) || w.run == nil || !w.run.Running() {
+				continue
+			}
+			if err := signal(w, sig, group); err != nil {
+				failed = err
+				continue
+			}
+			sent++
+		}
+	})
+	switch {
+	case sent > 0:
+		return fmt.Sprintf("%s sent to %d workers", name, sent), nil
+	case failed != nil:
+		return "", fault.New(fault.Internal, "cannot send %s: %w", name, failed).At(p.name)
+	}
+	return "", fault.New(fault.NotRunning, "%s has no running worker", p.name).At(p.name)
+}
+
+func signal(w *worker, sig syscall.Signal, group bool) error {
+	err := w.run.Proc().Signal(sig)
+	if group && err == nil {
+		_, err = w.run.Proc().SignalRest(sig)
+	}
+	return err
+}
+
+// Apply brings the pool to a new declaration by the mildest way that makes the
+// changes (spec.Diff) effective. start is called when nothing runs yet.
+func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, changes []spec.Change,
+	start func() *fault.Fault,
+) (string, *fault.Fault) {
+	running := false
+	p.do(func() {
+		running = p.wanted && p.gen != nil && !p.empty()
+		if !running {
+			p.app, p.environ = app, environ
+		}
+	})
+	_ = p.log.Reconfigure(app.Log, p.shared.LogFile(app))
+	actions := map[spec.Action]bool{}
+	for _, c := range changes {
+		actions[c.Action] = true
+	}
+	switch {
+	case !running:
+		return "started", start()
+	case actions[spec.ReloadApp]:
+		return p.roll(ctx, false, func() (*rollout, *fault.Fault) {
+			return &rollout{kind: rollReload, want: generation.Release{App: app, Environ: environ}}, nil
+		})
+	}
+	p.do(func() { p.update(app) })
+	if actions[spec.ScaleApp] {
+		return p.Scale(ctx, app.Workers, false)
+	}
+	p.do(func() { p.startStopped(nil, "applied") })
+	text := "unchanged"
+	if len(actions) > 0 {
+		text = "updated"
+	}
+	return text, p.await(ctx, p.isUp)
+}
+
+// update takes over what may change without touching a worker.
+func (p *Pool) update(app spec.App) {
+	app.Workers = p.app.Workers
+	p.app = app
+	for _, w := range p.workers() {
+		w.gen.Update(app)
+	}
+	if p.gen != nil {
+		p.gen.Update(app)
+	}
+}

@@ -1,0 +1,197 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/spec"
+	"golang.org/x/sys/unix"
+)
+
+// warningsFor is how long a warning is shown.
+const warningsFor = time.Hour
+
+// Snapshot is the state of the app and its workers, sorted by slot.
+func (p *Pool) Snapshot() api.App {
+	var a api.App
+	p.do(func() { a = p.snapshot() })
+	return a
+}
+
+func (p *Pool) snapshot() api.App {
+	state, why := p.human()
+	a := api.App{
+		Name: p.name, Type: p.app.Type, Status: state, Why: why,
+		Wanted: p.app.Workers, Generation: p.number, Tags: p.app.Tags, Workers: []api.Worker{},
+	}
+	if p.gen != nil {
+		a.Release, a.Generation, a.Dir = p.gen.Release.Name, p.gen.Number, p.gen.Release.Dir
+		for _, b := range p.gen.Listeners {
+			a.Listen = append(a.Listen, address(b))
+		}
+	}
+	if p.rollout != nil && !p.rollout.quiet() {
+		progress := p.rollout.progress()
+		a.Reload = &progress
+	}
+	for _, w := range p.workers() {
+		if w.state == event.Ready && w.slot.cur == w {
+			a.Ready++
+		}
+		a.Workers = append(a.Workers, w.snapshot())
+	}
+	for _, warning := range p.warnings {
+		if time.Since(warning.at) < warningsFor {
+			a.Warnings = append(a.Warnings, warning.fault)
+		}
+	}
+	return a
+}
+
+func address(b *generation.Listener) string {
+	if b.Addr == "" || b.Spec.Network == "unix" {
+		return b.Spec.Key()
+	}
+	return b.Spec.Network + "://" + b.Addr
+}
+
+func (w *worker) snapshot() api.Worker {
+	v := api.Worker{
+		App: w.pool.name, Slot: w.slot.n, State: w.state, Why: w.why,
+		Generation: w.gen.Number, Release: w.gen.Release.Name,
+		Restarts: w.slot.restarts, LastRestart: timeOf(w.slot.lastRestart), LastExit: w.slot.lastExit,
+		Health: w.health, StatusText: w.statusText,
+	}
+	if w.health == "failing" {
+		v.HealthText = w.healthText
+	}
+	if w.state == event.Backoff {
+		v.Next = timeOf(w.next)
+	}
+	if last := w.pool.log.Last(w.slot.n, 1); len(last) > 0 {
+		v.LastLine = last[0]
+	}
+	for _, port := range w.gen.Release.App.Ports {
+		if v.Ports == nil {
+			v.Ports = map[string]int{}
+		}
+		v.Ports[port.Name] = port.For(w.slot.n)
+	}
+	if w.run != nil && w.run.Running() {
+		v.PID, v.StartedAt, v.ReadyAt = w.run.PID(), timeOf(w.run.StartedAt()), timeOf(w.run.ReadyAt())
+		w.pool.shared.Usage.Fill(&v, w.run.Proc())
+	}
+	return v
+}
+
+func timeOf(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Declared is the app as it is declared now, and the environment it starts from:
+// what was applied, with what scale, rollback and failed reloads have made of it.
+func (p *Pool) Declared() (app spec.App, environ []string) {
+	p.do(func() { app, environ = p.app, p.environ })
+	return app, environ
+}
+
+// Launch is what a command needs to run where the worker in a slot runs.
+func (p *Pool) Launch(slot int) (api.Launch, error) {
+	gen := &generation.Generation{}
+	p.do(func() {
+		gen.Release = &generation.Release{App: p.app, Environ: p.environ}
+		if p.gen != nil {
+			gen.Release, gen.Number = p.gen.Release, p.gen.Number
+		}
+	})
+	w := gen.Surroundings(p.shared.Node, slot)
+	if w.Dir == "" {
+		dir, err := launch.ResolveDir(w.App)
+		if err != nil {
+			return api.Launch{}, err
+		}
+		w.Dir = dir
+	}
+	cmd, err := launch.Command(w)
+	if err != nil {
+		return api.Launch{}, err
+	}
+	return api.Launch{Env: cmd.Env, Dir: cmd.Dir, User: w.App.User, Group: w.App.Group}, nil
+}
+
+// Matches says which slots of the pool a selector picks; ok: any.
+func (p *Pool) Matches(sel api.Selector) (slots Slots, ok bool) {
+	p.do(func() {
+		var picked []int
+		if picked, ok = sel.Match(p.name, p.app.Tags); picked == nil {
+			return
+		}
+		for _, n := range picked {
+			if p.slots[n] != nil {
+				slots = append(slots, n)
+			}
+		}
+		ok = len(slots) > 0
+	})
+	return slots, ok
+}
+
+// end: all slots have ended by themselves; nil when not. The code is that of the
+// last worker, with restart: never that of the first.
+func (p *Pool) end() *End {
+	never := p.app.Restart.Policy == spec.RestartNever
+	if !p.wanted || p.rollout != nil || p.gen == nil || p.app.Workers == 0 {
+		return nil
+	}
+	var result *End
+	for n := range p.app.Workers {
+		s := p.slots[n]
+		if s == nil || s.cur == nil || !s.ended || !s.cur.atRest() {
+			return nil
+		}
+		e := End{At: time.Now(), Code: 1}
+		if s.lastExit != nil {
+			e = End{At: s.lastExit.Time, Code: exitStatus(*s.lastExit)}
+		}
+		if result == nil || never == e.At.Before(result.At) {
+			result = &e
+		}
+	}
+	return result
+}
+
+// exitStatus is the exit code a shell would show.
+func exitStatus(e api.Exit) int {
+	if e.Signal != "" {
+		return 128 + int(unix.SignalNum(e.Signal))
+	}
+	return e.Code
+}
+
+// CheckMemory replaces workers that have grown above limits.memory. It returns
+// at once.
+func (p *Pool) CheckMemory() { p.post(p.checkMemory) }
+
+func (p *Pool) checkMemory() {
+	limit := p.app.Limits.Memory
+	if limit == 0 || p.rollout != nil {
+		return
+	}
+	for _, s := range p.slots {
+		w := s.cur
+		if w == nil || w.state != event.Ready {
+			continue
+		}
+		if used, ok := p.shared.Usage.Memory(w.run.Proc()); ok && used > int64(limit) {
+			p.replace(w, fault.New(fault.MemoryLimit, "uses %d MiB, the limit is %d MiB",
+				used>>20, limit>>20).At(w.at(w.run.PID())))
+		}
+	}
+}
