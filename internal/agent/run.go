@@ -87,12 +87,28 @@ func (a *Agent) begin(ctx context.Context) *fault.Fault {
 	}
 	outcome := a.Apply(ctx, a.opts.Spec).Outcome
 	f := outcome.Fault()
-	if f != nil && a.idle() {
+	if f != nil && (a.idle() || hopeless(outcome)) {
 		return f
 	}
 	a.report(outcome)
 	a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.opts.Spec.Apps)))
 	return nil
+}
+
+// hopeless says that every app has failed for want of something that is not
+// there, so that trying again in the foreground only hides the error.
+func hopeless(o api.Outcome) bool {
+	for _, r := range o.Results {
+		if r.Fault == nil {
+			return false
+		}
+		switch r.Fault.Code {
+		case fault.CommandNotFound, fault.CommandDenied, fault.DirMissing, fault.UserUnknown, fault.Permission:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // idle says that no worker runs or is going to.

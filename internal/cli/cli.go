@@ -203,8 +203,14 @@ func (s *session) noSuchCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	f := fault.New(fault.Usage, "there is no command %q", args[0]).WithFix("`muster help` lists the commands")
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		f = f.WithFix("did you mean `muster " + strings.Join(like, "` or `muster ") + "`?")
+	var known []string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			known = append(append(known, c.Name()), c.Aliases...)
+		}
+	}
+	if like := spec.Nearest(args[0], known); like != "" {
+		f = f.WithFix("did you mean `muster " + like + "`?")
 	}
 	return f
 }

@@ -19,10 +19,13 @@ type narrator struct {
 	// configuration was applied: the first time of both is no news.
 	well    map[string]bool
 	running bool
+	// warned is the text of the last warning about each worker: what follows
+	// need not repeat it.
+	warned map[string]string
 }
 
 func newNarrator() *narrator {
-	return &narrator{started: map[string]time.Time{}, well: map[string]bool{}}
+	return &narrator{started: map[string]time.Time{}, well: map[string]bool{}, warned: map[string]string{}}
 }
 
 // mood is how a line is meant.
@@ -74,7 +77,7 @@ func (n *narrator) line(e event.Event) (string, mood) {
 	case event.Reload:
 		return reloadLine(e, d)
 	case event.Warning:
-		return warningLine(e, d)
+		return n.warning(e, d)
 	case event.Order:
 		return fmt.Sprintf("%s %s, asked by %s", d.Verb, d.Target, d.By), quiet
 	}
@@ -109,6 +112,9 @@ func (n *narrator) appState(e event.Event, d event.AppState) (string, mood) {
 
 func (n *narrator) workerState(e event.Event, d event.WorkerState) (string, mood) {
 	name := e.Worker()
+	if d.Why == n.warned[name] {
+		d.Why = ""
+	}
 	switch d.To {
 	case event.Starting:
 		n.started[processName(e)] = e.Time
@@ -182,7 +188,7 @@ func reloadLine(e event.Event, d event.Reload) (string, mood) {
 	return "", quiet
 }
 
-func warningLine(e event.Event, d event.Warning) (string, mood) {
+func (n *narrator) warning(e event.Event, d event.Warning) (string, mood) {
 	text := d.Fault.Error()
 	if d.Fault.Where == "" && e.App != "" {
 		text = e.Worker() + ": " + text
@@ -190,6 +196,7 @@ func warningLine(e event.Event, d event.Warning) (string, mood) {
 	if d.Fault.Code == fault.ExitedEarly {
 		return "warning: " + text, quiet // the exit and what follows it say so
 	}
+	n.warned[e.Worker()] = d.Fault.Text
 	return "warning: " + withDetails(text, d.Fault), caution
 }
 
