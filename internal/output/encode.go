@@ -114,6 +114,9 @@ func appendEscaped(b []byte, c byte) []byte {
 func decode(line []byte, app string) (api.Record, bool) {
 	var r api.Record
 	if bytes.HasPrefix(line, []byte("{")) {
+		if r, ok := decodeOwn(line); ok {
+			return r, true
+		}
 		err := json.Unmarshal(line, &r)
 		return r, err == nil && r.App != ""
 	}
@@ -121,6 +124,80 @@ func decode(line []byte, app string) (api.Record, bool) {
 		return r, true
 	}
 	return api.Record{App: app, Slot: -1, Stream: stdout, Line: string(line)}, len(line) > 0
+}
+
+// decodeOwn understands what appendJSON writes, as long as no string needs an
+// escape, ten times faster than encoding/json does. It refuses all else.
+func decodeOwn(b []byte) (r api.Record, ok bool) {
+	c := cursor{rest: b, ok: true}
+	stamp := c.text(`{"time":"`)
+	r.App = c.text(`,"app":"`)
+	r.Slot = c.number(`,"slot":`)
+	r.PID = c.number(`,"pid":`)
+	r.Stream = c.text(`,"stream":"`)
+	r.Line = c.text(`,"line":"`)
+	if c.ok && bytes.HasPrefix(c.rest, []byte(`,"cut":true`)) {
+		r.Cut = true
+		c.rest = c.rest[len(`,"cut":true`):]
+	}
+	if !c.ok || string(c.rest) != "}" {
+		return r, false
+	}
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	r.Time = at
+	return r, err == nil && r.App != ""
+}
+
+// cursor reads a line from its beginning.
+type cursor struct {
+	rest []byte
+	ok   bool
+}
+
+func (c *cursor) expect(head string) bool {
+	c.ok = c.ok && len(c.rest) >= len(head) && string(c.rest[:len(head)]) == head
+	if c.ok {
+		c.rest = c.rest[len(head):]
+	}
+	return c.ok
+}
+
+// text reads head, and a string without escapes up to its quote.
+func (c *cursor) text(head string) string {
+	if !c.expect(head) {
+		return ""
+	}
+	n := bytes.IndexByte(c.rest, '"')
+	if n < 0 || bytes.IndexByte(c.rest[:n], '\\') >= 0 || !utf8.Valid(c.rest[:n]) {
+		c.ok = false
+		return ""
+	}
+	var s string
+	switch string(c.rest[:n]) { // most streams need no memory
+	case stdout:
+		s = stdout
+	case stderr:
+		s = stderr
+	default:
+		s = string(c.rest[:n])
+	}
+	c.rest = c.rest[n+1:]
+	return s
+}
+
+// number reads head and a number.
+func (c *cursor) number(head string) int {
+	if !c.expect(head) {
+		return 0
+	}
+	n := 0
+	for n < len(c.rest) && (c.rest[n] == '-' || c.rest[n] >= '0' && c.rest[n] <= '9') {
+		n++
+	}
+	v, err := strconv.Atoi(string(c.rest[:n]))
+	c.ok = err == nil
+	c.rest = c.rest[n:]
+	return v
 }
 
 func decodeText(line string) (r api.Record, ok bool) {

@@ -82,11 +82,41 @@ func TestDecodeForeignAndTorn(t *testing.T) {
 	}
 }
 
+// TestDecodeOwn agrees with encoding/json, or refuses.
+func TestDecodeOwn(t *testing.T) {
+	for _, r := range []api.Record{sample("plain ä"), sample(""), {Time: sample("").Time, App: "a", Slot: -1, Cut: true}} {
+		b := appendJSON(nil, &r)
+		b = b[:len(b)-1]
+		got, ok := decodeOwn(b)
+		if diff := cmp.Diff(r, got); !ok || diff != "" {
+			t.Errorf("%s: %v %s", b, ok, diff)
+		}
+		for n := range b {
+			if got, ok := decodeOwn(b[:n]); ok {
+				t.Errorf("%s: %+v", b[:n], got)
+			}
+		}
+	}
+	r := sample(`needs "escapes"`)
+	b := appendJSON(nil, &r)
+	if _, ok := decodeOwn(b[:len(b)-1]); ok {
+		t.Errorf("%s", b)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	r := sample("x")
 	f.Add(appendText(nil, &r))
 	f.Add(appendJSON(nil, &r))
-	f.Fuzz(func(t *testing.T, b []byte) { decode(b, "web") })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		decode(b, "web")
+		if got, ok := decodeOwn(b); ok {
+			var want api.Record
+			if err := json.Unmarshal(b, &want); err == nil && !cmp.Equal(want, got) {
+				t.Fatalf("%q: %+v, want %+v", b, got, want)
+			}
+		}
+	})
 }
 
 func FuzzJSON(f *testing.F) {

@@ -34,7 +34,7 @@ func TestTailFromEverywhere(t *testing.T) {
 			for i := range 30 {
 				printed(t, l, Worker{}, numbered("line", i*100, (i+1)*100))
 			}
-			for _, n := range []int{0, 1, 9, 10, 11, 100, 150, 500, 1500, 2999, 3000, 4000} {
+			for _, n := range []int{0, 1, 10, 11, 150, 1500, 2999, 3000, 4000} {
 				if diff := cmp.Diff(want(max(0, 3000-n), 3000), lines(tail(t, l, Filter{}, n))); diff != "" {
 					t.Errorf("%d: %s", n, diff)
 				}
@@ -52,7 +52,7 @@ func TestTailOfALargeFile(t *testing.T) {
 	o.Log.Lines = 1
 	l := open(t, o)
 	printed(t, l, Worker{}, numbered("line", 0, 60_000))
-	for _, n := range []int{2, 1000, 2500, 20_000, 59_999, 60_000} {
+	for _, n := range []int{2, 2500, 20_000, 60_000} {
 		if diff := cmp.Diff(want(60_000-n, 60_000), lines(tail(t, l, Filter{}, n))); diff != "" {
 			t.Errorf("%d: %s", n, diff)
 		}
@@ -226,7 +226,7 @@ func TestTailFollowWithoutGapOrDouble(t *testing.T) {
 				group.Go(func() {
 					n := -1
 					if i%2 == 0 {
-						n = i * 30
+						n = (i + 1) * 30
 					}
 					first, f, err := l.TailFollow(Filter{}, n, total)
 					if err != nil {
@@ -236,18 +236,20 @@ func TestTailFollowWithoutGapOrDouble(t *testing.T) {
 					got := lines(first)
 					from := 0
 					if n >= 0 && len(got) == n {
-						fmt.Sscanf(append(got, "line 0")[0], "line %d", &from)
+						fmt.Sscanf(got[0], "line %d", &from)
 					}
 					for len(got) < total-from {
-						r, ok := <-f.C
-						if !ok || r.Lost > 0 {
-							t.Error("follower", ok, r.Lost)
+						select {
+						case r, ok := <-f.C:
+							if !ok || r.Lost > 0 {
+								t.Error("follower", ok, r.Lost)
+								return
+							}
+							got = append(got, r.Line)
+						case <-time.After(20 * time.Second):
+							t.Errorf("n=%d: the follower stops after %d", n, len(got))
 							return
 						}
-						if len(got) == 0 {
-							fmt.Sscanf(r.Line, "line %d", &from)
-						}
-						got = append(got, r.Line)
 					}
 					f.Close()
 					if diff := cmp.Diff(want(from, total), got); diff != "" {
