@@ -219,7 +219,7 @@ func (w *world) crash(app string, slot, code int, sig syscall.Signal) {
 
 // pass lets time go by.
 func (w *world) pass(d time.Duration) {
-	time.Sleep(d) // bubble time
+	<-time.After(d) // in the bubble
 	synctest.Wait()
 }
 
