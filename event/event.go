@@ -216,8 +216,13 @@ type Unknown struct {
 // Kind implements Data.
 func (u Unknown) Kind() string { return u.Type }
 
-// MarshalJSON gives back what was received.
-func (u Unknown) MarshalJSON() ([]byte, error) { return u.JSON, nil }
+// MarshalJSON gives back what was received; null where nothing was.
+func (u Unknown) MarshalJSON() ([]byte, error) {
+	if len(u.JSON) == 0 {
+		return []byte("null"), nil
+	}
+	return u.JSON, nil
+}
 
 // UnmarshalJSON decodes the event with its typed data.
 func (e *Event) UnmarshalJSON(b []byte) error {
