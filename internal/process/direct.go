@@ -4,11 +4,14 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/cgroup"
+	"github.com/muster-run/muster/internal/process/spool"
 )
 
 // ErrMainExited is SetMain's answer once the main process's exit was delivered;
@@ -25,7 +28,7 @@ var ErrUnknownID = errors.New("no process with this id")
 var ErrNoSpool = errors.New("the process has no spool")
 
 // ErrOutputBusy is the answer for a second reader.
-var ErrOutputBusy = errors.New("the output has a reader already")
+var ErrOutputBusy = spool.ErrBusy
 
 // ErrClosed is the answer of a Starter that was closed.
 var ErrClosed = errors.New("the starter is closed")
@@ -44,12 +47,28 @@ type Options struct {
 	SpoolMax int64
 }
 
+// Capabilities say what this machine lets a Direct do.
+type Capabilities = cgroup.Capabilities
+
+// ReadSpool reads what an ended agent has left in a spool directory: from the
+// committed position to the last whole chunk, then io.EOF. No Starter may be
+// writing there.
+func ReadSpool(dir string) (Output, error) { return asOutput(spool.Read(dir)) }
+
+// asOutput keeps a nil *Reader from becoming an Output that is not nil.
+func asOutput(r *spool.Reader, err error) (Output, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // Direct is the Starter whose processes are the agent's own children. It keeps
 // an ended process as a zombie until Ack, so that its pid, group and session
 // number mean nobody else while they are used.
 type Direct struct {
 	options Options
-	cgroups *cgroups
+	cgroups *cgroup.Tree
 	buffers *sync.Pool
 	scans   sharedScan
 	exits   *exitQueue
@@ -66,10 +85,10 @@ type Direct struct {
 // pidfd; that there are no cgroups is in Capabilities.
 func NewDirect(o Options) (*Direct, error) {
 	if o.SpoolMax <= 0 {
-		o.SpoolMax = spoolMax
+		o.SpoolMax = spool.DefaultMax
 	}
 	d := &Direct{
-		options: o, cgroups: openCgroups(o), buffers: newBuffers(),
+		options: o, cgroups: openCgroups(o), buffers: spool.NewBuffers(),
 		ended: make(chan struct{}), entries: map[string]*entry{},
 	}
 	var err error
@@ -83,8 +102,28 @@ func NewDirect(o Options) (*Direct, error) {
 	return d, nil
 }
 
+// openCgroups makes the agent's part of the cgroup tree.
+func openCgroups(o Options) *cgroup.Tree {
+	if o.NoCgroup {
+		return &cgroup.Tree{}
+	}
+	name := o.Project
+	if name == "" {
+		name = strconv.Itoa(os.Getpid())
+	}
+	return cgroup.Open(o.CgroupRoot, name)
+}
+
+// makeCgroup returns the directory of a cgroup for a command, "" for none.
+func (d *Direct) makeCgroup(c Command) string {
+	if !c.Cgroup && c.Limits.CPU <= 0 {
+		return ""
+	}
+	return d.cgroups.Make(c.ID, c.Limits.CPU)
+}
+
 // Capabilities of this machine.
-func (d *Direct) Capabilities() Capabilities { return d.cgroups.cap }
+func (d *Direct) Capabilities() Capabilities { return d.cgroups.Capabilities() }
 
 // Close ends the Direct's goroutines, and no process: what still runs loses
 // the reader of its output. Exits is not closed.
@@ -105,7 +144,7 @@ func (d *Direct) Close() error {
 		e.release(false)
 	}
 	d.running.Wait()
-	d.cgroups.close()
+	d.cgroups.Close()
 	return nil
 }
 
@@ -160,7 +199,7 @@ func (d *Direct) forget(e *entry) {
 
 // launch starts the process of a new entry.
 func (d *Direct) launch(e *entry, c Command) (err error) {
-	l := launch{command: c, cgroup: d.cgroups.make(c)}
+	l := launch{command: c, cgroup: d.makeCgroup(c)}
 	defer func() { l.close(err != nil) }()
 	if err := l.open(d.options.SpoolMax, d.buffers); err != nil {
 		return err
@@ -170,7 +209,7 @@ func (d *Direct) launch(e *entry, c Command) (err error) {
 		return err
 	}
 	if !ch.cgroup {
-		_ = removeCgroup(l.cgroup)
+		_ = cgroup.Remove(l.cgroup)
 		l.cgroup = ""
 	}
 	d.mu.Lock()
@@ -193,7 +232,7 @@ func (d *Direct) launch(e *entry, c Command) (err error) {
 type launch struct {
 	command Command
 	cgroup  string
-	spool   *spool
+	spool   *spool.Spool
 	stdio   [3]*os.File
 	ours    []*os.File // to close
 	pumps   []func()
@@ -212,11 +251,11 @@ func (l *launch) open(limit int64, buffers *sync.Pool) (err error) {
 	if c.Spool == "" {
 		return nil
 	}
-	if l.spool, err = openSpool(c.Spool, limit, buffers); err != nil {
+	if l.spool, err = spool.Open(c.Spool, limit, buffers); err != nil {
 		return fault.New(fault.StateDir, "cannot keep the output of %s: %w", c.ID, err)
 	}
 	for stream := 1; stream <= 2; stream++ {
-		write, start, err := l.spool.pipe(stream, c.uid())
+		write, start, err := l.spool.Pipe(stream, c.uid())
 		if err != nil {
 			return fault.New(fault.StartFailed, "cannot start: %w", err)
 		}
@@ -233,9 +272,9 @@ func (l *launch) close(failed bool) {
 	if !failed {
 		return
 	}
-	_ = removeCgroup(l.cgroup)
+	_ = cgroup.Remove(l.cgroup)
 	if l.spool != nil {
-		l.spool.discard()
+		l.spool.Discard()
 	}
 }
 
@@ -328,7 +367,7 @@ func (d *Direct) Output(id string) (Output, error) {
 	case e.spool == nil:
 		return nil, ErrNoSpool
 	}
-	return e.spool.reader()
+	return asOutput(e.spool.Reader())
 }
 
 // killOverdue ends the groups whose deadline passes.

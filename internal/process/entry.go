@@ -4,6 +4,9 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/muster-run/muster/internal/process/cgroup"
+	"github.com/muster-run/muster/internal/process/spool"
 )
 
 const (
@@ -26,7 +29,7 @@ type entry struct {
 	main   *child // nil: not started
 	leader *child // what Start made
 	extra  []*child
-	spool  *spool
+	spool  *spool.Spool
 }
 
 // snapshot copies the Proc; Direct.mu is held.
@@ -57,10 +60,10 @@ func (e *entry) release(ack bool) {
 		ch.pidfd.Close()
 	}
 	if e.spool != nil {
-		e.spool.finish()
-		e.spool.close(ack)
+		e.spool.Finish()
+		e.spool.Close(ack)
 	}
-	_ = removeCgroup(e.proc.Cgroup)
+	_ = cgroup.Remove(e.proc.Cgroup)
 }
 
 // watch delivers the end of a child, if it is then the main process.
@@ -94,7 +97,7 @@ func (d *Direct) endOutput(e *entry, ch *child) {
 	if e.spool == nil {
 		return
 	}
-	for wait := emptyEvery; !e.spool.done(); wait = min(2*wait, emptyMax) {
+	for wait := emptyEvery; !e.spool.Done(); wait = min(2*wait, emptyMax) {
 		if !d.pause(wait, e) || !d.mainIs(e, ch) {
 			return
 		}
@@ -102,13 +105,13 @@ func (d *Direct) endOutput(e *entry, ch *child) {
 			continue
 		}
 		since := time.Now()
-		for !e.spool.done() && !e.spool.quiet(since, quietFor) {
+		for !e.spool.Done() && !e.spool.Quiet(since, quietFor) {
 			if !d.pause(quietFor/4, e) {
 				return
 			}
 		}
 		if d.mainIs(e, ch) {
-			e.spool.finish()
+			e.spool.Finish()
 		}
 		return
 	}
@@ -129,7 +132,7 @@ func (d *Direct) pause(wait time.Duration, e *entry) bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-e.spool.over:
+	case <-e.spool.Over():
 		return true
 	case <-d.ended:
 		return false

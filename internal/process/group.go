@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/internal/process/cgroup"
 )
 
 // KillTimeout bounds Proc.Kill.
@@ -113,7 +115,7 @@ func (o systemOps) Kill() (int, error) {
 	deadline := time.Now().Add(KillTimeout)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		if o.proc.Cgroup != "" {
-			_ = writeFile(o.proc.Cgroup+"/cgroup.kill", "1") // not before Linux 5.14
+			_ = cgroup.Kill(o.proc.Cgroup) // without it, the loop does it
 		}
 		t, err := o.scan()
 		if err != nil {
@@ -139,7 +141,7 @@ func (o systemOps) Kill() (int, error) {
 // Empty implements Ops. A cgroup can say no at once; yes takes a look at all
 // processes, because a member may have left the cgroup.
 func (o systemOps) Empty() (bool, error) {
-	if cgroupPopulated(o.proc.Cgroup) {
+	if cgroup.Populated(o.proc.Cgroup) {
 		return false, nil
 	}
 	members, err := o.Members()

@@ -1,65 +1,26 @@
 package process
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/step"
 )
 
-// plan is what the exec step does. Lists are joined by zero bytes, because a
-// JSON string would change bytes that are not UTF-8.
-type plan struct {
-	ID             string
-	Argv, Env, Dir []byte
-	// Listen: set LISTEN_PID.
-	Listen     bool      `json:",omitempty"`
-	Cgroup     []byte    `json:",omitempty"` // directory to join
-	Identity   *Identity `json:",omitempty"`
-	Umask      *uint32   `json:",omitempty"`
-	NoFile     uint64    `json:",omitempty"`
-	Core       *uint64   `json:",omitempty"`
-	Nice       *int      `json:",omitempty"`
-	OOMScore   *int      `json:",omitempty"`
-	NoNewPrivs bool      `json:",omitempty"`
-}
+// StepArg is argv[0] of the exec step.
+const StepArg = step.Arg
 
-// stage is the part of the step that failed.
-type stage string
+// IsStep says that this process is an exec step: main must call RunStep first.
+func IsStep() bool { return step.Is() }
 
-const (
-	stagePlan     stage = "plan"
-	stageCgroup   stage = "cgroup"
-	stageNoFile   stage = "limits.nofile"
-	stageCore     stage = "limits.core"
-	stageNice     stage = "limits.nice"
-	stageOOM      stage = "limits.oom_score"
-	stagePrivs    stage = "limits.no_new_privs"
-	stageIdentity stage = "user"
-	stageDir      stage = "dir"
-	stageFind     stage = "find"        // the program is not there
-	stageExec     stage = "exec"        // it is, and exec refuses it
-	stageInterp   stage = "interpreter" // it is, but what it needs to run is not
-)
-
-// report is what the step writes when something fails. Without Fatal it went on.
-type report struct {
-	Stage  stage
-	Errno  syscall.Errno
-	Detail string
-	Fatal  bool
-}
+// RunStep turns this process into the program it was started for. It never
+// returns.
+func RunStep() { step.Run() }
 
 // newPlan checks a command and translates it.
-func newPlan(c Command, cgroup string) (*plan, error) {
+func newPlan(c Command, cgroup string) (*step.Plan, error) {
 	if len(c.Argv) == 0 || c.Argv[0] == "" {
 		return nil, fault.New(fault.CommandNotFound, "the command is empty: %w", syscall.ENOENT)
 	}
@@ -72,9 +33,9 @@ func newPlan(c Command, cgroup string) (*plan, error) {
 			return nil, fault.New(fault.StartFailed, "a zero byte in the command, dir or environment: %w", syscall.EINVAL)
 		}
 	}
-	p := &plan{
-		ID: c.ID, Argv: joinZero(c.Argv), Env: joinZero(env), Dir: []byte(c.Dir), Listen: c.Listen > 0,
-		Cgroup: []byte(cgroup), Identity: c.Identity, NoFile: c.Limits.NoFile,
+	p := &step.Plan{
+		Mark: []byte(MarkEnv + "=" + c.ID + ":"), Argv: step.Join(c.Argv), Env: step.Join(env), Dir: []byte(c.Dir), Listen: c.Listen > 0,
+		Cgroup: []byte(cgroup), Identity: (*step.Identity)(c.Identity), NoFile: c.Limits.NoFile,
 		Nice: c.Limits.Nice, OOMScore: c.Limits.OOMScore, NoNewPrivs: c.Limits.NoNewPrivs,
 	}
 	if c.Umask != nil {
@@ -109,60 +70,27 @@ func environment(c Command) []string {
 	return append(env, "LISTEN_FDS="+strconv.Itoa(c.Listen), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 }
 
-func joinZero(list []string) []byte { return []byte(strings.Join(list, "\x00")) }
-
-func splitZero(b []byte) []string {
-	if len(b) == 0 {
-		return nil
-	}
-	parts := bytes.Split(b, []byte{0})
-	list := make([]string, len(parts))
-	for i, p := range parts {
-		list[i] = string(p)
-	}
-	return list
-}
-
-// file puts the plan where the step reads it: in memory, so that its size has
-// no limit and nobody has to write while the step reads.
-func (p *plan) file() (*os.File, error) {
-	text, err := json.Marshal(p)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("muster-plan", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), "plan")
-	if _, err := f.WriteAt(text, 0); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // startFault is the fault for a report of the step.
-func startFault(c Command, r report) *fault.Fault {
+func startFault(c Command, r step.Report) *fault.Fault {
 	name, err := c.Argv[0], error(r.Errno)
 	switch r.Stage {
-	case stageFind:
+	case step.StageFind:
 		if r.Errno == syscall.EACCES {
 			return fault.New(fault.CommandDenied, "%s: no permission to execute it: %w", name, err)
 		}
 		return fault.New(fault.CommandNotFound, "%s: %s: %w", name, r.Detail, err)
-	case stageInterp:
+	case step.StageInterp:
 		return fault.New(fault.CommandDenied, "%s exists, but %s: %w", name, r.Detail, err)
-	case stageExec:
+	case step.StageExec:
 		return execFault(name, r)
-	case stageDir:
+	case step.StageDir:
 		return dirFault(c.Dir, r)
 	default:
 		return stageFault(r)
 	}
 }
 
-func execFault(name string, r report) *fault.Fault {
+func execFault(name string, r step.Report) *fault.Fault {
 	switch r.Errno {
 	case syscall.EACCES, syscall.EPERM:
 		return fault.New(fault.CommandDenied, "%s: no permission to execute it: %w", name, error(r.Errno))
@@ -176,7 +104,7 @@ func execFault(name string, r report) *fault.Fault {
 	}
 }
 
-func dirFault(dir string, r report) *fault.Fault {
+func dirFault(dir string, r step.Report) *fault.Fault {
 	switch r.Errno {
 	case syscall.ENOENT:
 		return fault.New(fault.DirMissing, "the working directory %s does not exist: %w", dir, error(r.Errno))
@@ -189,7 +117,7 @@ func dirFault(dir string, r report) *fault.Fault {
 	}
 }
 
-func stageFault(r report) *fault.Fault {
+func stageFault(r step.Report) *fault.Fault {
 	text := string(r.Stage)
 	if r.Detail != "" {
 		text += " " + r.Detail
@@ -198,29 +126,4 @@ func stageFault(r report) *fault.Fault {
 		return fault.New(fault.Permission, "cannot set %s: %w", text, error(r.Errno))
 	}
 	return fault.New(fault.StartFailed, "cannot set %s: %w", text, error(r.Errno))
-}
-
-// reports decodes what came over the step's pipe: the fatal one, or nil, and
-// the notes before it. A torn line is a step that was killed.
-func reports(text []byte) (fatal *report, notes []report) {
-	for line := range bytes.Lines(text) {
-		var r report
-		if err := json.Unmarshal(line, &r); err != nil {
-			return &report{Stage: stagePlan, Errno: syscall.EIO, Detail: fmt.Sprintf("(%q)", line), Fatal: true}, notes
-		}
-		if r.Fatal {
-			return &r, notes
-		}
-		notes = append(notes, r)
-	}
-	return nil, notes
-}
-
-// errnoOf finds the system's error number; EIO when there is none.
-func errnoOf(err error) syscall.Errno {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return syscall.EIO
 }

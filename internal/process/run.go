@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/spool"
 )
 
 // OutputMax bounds Result.Output.
@@ -59,12 +60,12 @@ func Run(ctx context.Context, c Command) (Result, error) {
 
 // startPiped starts the command with one pipe for both streams.
 func startPiped(c Command) (read *os.File, ch *child, err error) {
-	read, write, err := newPipe()
+	read, write, err := spool.NewPipe()
 	if err != nil {
 		return nil, nil, fault.New(fault.StartFailed, "cannot start: %w", err)
 	}
 	defer write.Close()
-	givePipe(write, c.uid())
+	spool.GivePipe(write, c.uid())
 	stdin := c.Stdin
 	if stdin == nil {
 		if stdin, err = os.Open(os.DevNull); err != nil {

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/internal/process/cgroup"
 )
 
 // clockTick is what /proc/PID/stat counts time in: USER_HZ, 100 a second on
@@ -147,7 +147,7 @@ func (t *Table) seeds(p Proc) []int {
 	leader, start := p.leader()
 	pids = append(pids, t.group(leader, start)...)
 	pids = append(pids, t.marksOf(mark(p.ID, leader))...)
-	return append(pids, cgroupPids(p.Cgroup)...)
+	return append(pids, cgroup.Pids(p.Cgroup)...)
 }
 
 // group returns the members of a process group and session. Their number means
@@ -219,27 +219,6 @@ func readMark(pid int, buf []byte) string {
 	}
 	value, _, _ := bytes.Cut(env[i+len(prefix):], []byte{0})
 	return string(value)
-}
-
-// cgroupPids lists a cgroup and those inside it.
-func cgroupPids(dir string) []int {
-	if dir == "" {
-		return nil
-	}
-	var pids []int
-	_ = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
-			return nil //nolint:nilerr // a cgroup that vanishes has no processes
-		}
-		text, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-		for line := range strings.Lines(string(text)) {
-			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 {
-				pids = append(pids, pid)
-			}
-		}
-		return nil
-	})
-	return pids
 }
 
 // Usage adds up some pids at the time of the scan. Pages shared between

@@ -116,6 +116,17 @@ func TestScanSeesThisProcess(t *testing.T) {
 	}
 }
 
+// eventually waits for a condition that another goroutine brings about.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(2 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within 20 s: %s", what)
+}
+
 func TestSharedScan(t *testing.T) {
 	var s sharedScan
 	s.turn.Lock() // as if one were looking

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/spool"
+	"github.com/muster-run/muster/internal/process/step"
 )
 
 // execTimeout bounds the way from fork to exec: a dead network file system
@@ -41,12 +43,12 @@ func spawn(c Command, stdio [3]*os.File, cgroup string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	planFile, err := plan.file()
+	planFile, err := plan.File()
 	if err != nil {
 		return nil, fault.New(fault.StartFailed, "cannot start %s: %w", c.Argv[0], err)
 	}
 	defer planFile.Close()
-	ours, theirs, err := newPipe()
+	ours, theirs, err := spool.NewPipe()
 	if err != nil {
 		return nil, fault.New(fault.StartFailed, "cannot start %s: %w", c.Argv[0], err)
 	}
@@ -130,13 +132,13 @@ func (ch *child) confirm(c Command, pipe *os.File, cgroup bool) error {
 	if err != nil {
 		return fault.New(fault.StartFailed, "cannot start %s: it did not come to exec: %w", c.Argv[0], err)
 	}
-	fatal, notes := reports(text)
+	fatal, notes := step.Reports(text)
 	if fatal != nil {
 		return startFault(c, *fatal)
 	}
 	ch.cgroup = cgroup
 	for _, n := range notes {
-		ch.cgroup = ch.cgroup && n.Stage != stageCgroup
+		ch.cgroup = ch.cgroup && n.Stage != step.StageCgroup
 	}
 	st, err := readStat(ch.pid)
 	if err != nil {

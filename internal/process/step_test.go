@@ -86,8 +86,12 @@ func TestStepLimits(t *testing.T) {
 
 // Go raises its own soft limit; a worker has the one muster was started with.
 func TestStepRestoresNoFile(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	r, err := process.Run(bounded(t), process.Command{
-		Argv: []string{"sh", "-c", `ulimit -Sn 333; exec "$@"`, "sh", os.Args[0], "sh", "-c", "ulimit -Sn"},
+		Argv: []string{"sh", "-c", `ulimit -Sn 333; exec "$@"`, "sh", self, "sh", "-c", "ulimit -Sn"},
 		Env:  []string{"MUSTER_TEST_PROGRAM=nested", "PATH=/usr/bin:/bin"}, Dir: "/",
 	})
 	if err != nil || strings.TrimSpace(string(r.Output)) != "333" {

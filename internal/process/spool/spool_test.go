@@ -1,4 +1,4 @@
-package process
+package spool
 
 import (
 	"bytes"
@@ -12,7 +12,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // eventually waits for a condition that another goroutine or process brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -26,28 +30,28 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // piped is a spool with one pipe whose other end the test has.
-func piped(t *testing.T, dir string, limit int64) (*spool, *os.File) {
+func piped(t *testing.T, dir string, limit int64) (*Spool, *os.File) {
 	t.Helper()
-	s, err := openSpool(dir, limit, newBuffers())
+	s, err := Open(dir, limit, NewBuffers())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, start, err := s.pipe(1, -1)
+	w, start, err := s.Pipe(1, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	start()
 	t.Cleanup(func() {
 		w.Close()
-		s.finish()
-		s.close(true)
+		s.Finish()
+		s.Close(true)
 	})
 	return s, w
 }
 
-func open(t *testing.T, s *spool) Output {
+func open(t *testing.T, s *Spool) *Reader {
 	t.Helper()
-	out, err := s.reader()
+	out, err := s.Reader()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +60,7 @@ func open(t *testing.T, s *spool) Output {
 }
 
 // rest reads to the end without committing.
-func rest(t *testing.T, out Output) string {
+func rest(t *testing.T, out *Reader) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -84,7 +88,7 @@ func files(t *testing.T, dir string) []string {
 
 func TestSpoolPermissions(t *testing.T) {
 	dir := t.TempDir() + "/deep/spool"
-	s, w := piped(t, dir, spoolMax)
+	s, w := piped(t, dir, DefaultMax)
 	fmt.Fprint(w, "x")
 	eventually(t, "a segment", func() bool { return len(files(t, dir)) == 1 })
 	for path, want := range map[string]os.FileMode{dir: 0o700, files(t, dir)[0]: 0o600, dir + "/" + positionFile: 0o600} {
@@ -93,8 +97,8 @@ func TestSpoolPermissions(t *testing.T) {
 		}
 	}
 	w.Close()
-	s.finish()
-	s.close(true)
+	s.Finish()
+	s.Close(true)
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("after close: %v", err)
 	}
@@ -152,7 +156,7 @@ func TestSpoolIsBounded(t *testing.T) {
 // A later agent reads on where the earlier one committed, over segments.
 func TestSpoolContinues(t *testing.T) {
 	dir := t.TempDir()
-	s, w := piped(t, dir, spoolMax)
+	s, w := piped(t, dir, DefaultMax)
 	var all strings.Builder
 	for i := range 60_000 { // several segments
 		line := fmt.Sprintf("line %d of many, many lines\n", i)
@@ -175,9 +179,9 @@ func TestSpoolContinues(t *testing.T) {
 	if _, _, _, err := out.Next(t.Context()); err != nil { // read, not committed
 		t.Fatal(err)
 	}
-	s.close(false)
+	s.Close(false)
 
-	later, err := ReadSpool(dir)
+	later, err := Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,12 +200,12 @@ func TestSpoolContinues(t *testing.T) {
 // A second writer in a directory goes on after what the first left there.
 func TestSpoolSecondWriter(t *testing.T) {
 	dir := t.TempDir()
-	s, w := piped(t, dir, spoolMax)
+	s, w := piped(t, dir, DefaultMax)
 	fmt.Fprint(w, "one ")
 	w.Close()
 	<-s.over
-	s.close(false)
-	s, w = piped(t, dir, spoolMax)
+	s.Close(false)
+	s, w = piped(t, dir, DefaultMax)
 	fmt.Fprint(w, "two")
 	w.Close()
 	if got := rest(t, open(t, s)); got != "one two" {
@@ -213,13 +217,13 @@ func TestSpoolSecondWriter(t *testing.T) {
 func TestSpoolTornTail(t *testing.T) {
 	whole := func() (dir, path string) {
 		dir = t.TempDir()
-		s, w := piped(t, dir, spoolMax)
+		s, w := piped(t, dir, DefaultMax)
 		fmt.Fprint(w, "first")
 		eventually(t, "the first chunk", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.end > 0 })
 		fmt.Fprint(w, "second")
 		w.Close()
 		<-s.over
-		s.close(false)
+		s.Close(false)
 		return dir, files(t, dir)[0]
 	}
 	size := 2*chunkHead + len("firstsecond")
@@ -235,7 +239,7 @@ func TestSpoolTornTail(t *testing.T) {
 		if cut == size {
 			want += "second"
 		}
-		out, err := ReadSpool(dir)
+		out, err := Read(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +247,7 @@ func TestSpoolTornTail(t *testing.T) {
 			t.Errorf("cut at %d: %q", cut, got)
 		}
 		out.Close()
-		s, w := piped(t, dir, spoolMax) // and a new writer goes on there
+		s, w := piped(t, dir, DefaultMax) // and a new writer goes on there
 		fmt.Fprint(w, "third")
 		w.Close()
 		if got := rest(t, open(t, s)); got != want+"third" {
@@ -256,7 +260,7 @@ func TestSpoolTornTail(t *testing.T) {
 // is written later.
 func TestSpoolDiskRefuses(t *testing.T) {
 	dir := t.TempDir() + "/spool"
-	s, w := piped(t, dir, spoolMax)
+	s, w := piped(t, dir, DefaultMax)
 	away := dir + ".away"
 	if err := os.Rename(dir, away); err != nil {
 		t.Fatal(err)
@@ -291,7 +295,7 @@ func TestSpoolDiskRefuses(t *testing.T) {
 // Memory is bounded while the disk refuses; nothing is lost.
 func TestSpoolDiskRefusesLong(t *testing.T) {
 	dir := t.TempDir() + "/spool"
-	s, w := piped(t, dir, spoolMax)
+	s, w := piped(t, dir, DefaultMax)
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -320,10 +324,10 @@ func TestSpoolDiskRefusesLong(t *testing.T) {
 
 // A stranger that holds the pipe does not hold up the end.
 func TestSpoolFinish(t *testing.T) {
-	s, w := piped(t, t.TempDir(), spoolMax)
+	s, w := piped(t, t.TempDir(), DefaultMax)
 	fmt.Fprint(w, "before")
-	s.finish()
-	s.finish()
+	s.Finish()
+	s.Finish()
 	if got := rest(t, open(t, s)); got != "before" {
 		t.Errorf("%q", got)
 	}
@@ -334,14 +338,14 @@ func TestSpoolFinish(t *testing.T) {
 
 func TestSpoolForgottenWhileRead(t *testing.T) {
 	dir := t.TempDir() + "/spool"
-	s, w := piped(t, dir, spoolMax)
+	s, w := piped(t, dir, DefaultMax)
 	fmt.Fprint(w, "text")
-	out, err := s.reader()
+	out, err := s.Reader()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.finish()
-	s.close(true)
+	s.Finish()
+	s.Close(true)
 	if got := rest(t, out); got != "text" {
 		t.Errorf("%q", got)
 	}
@@ -360,7 +364,7 @@ func TestSpoolForgottenWhileRead(t *testing.T) {
 }
 
 func TestSpoolNextEndsWithContext(t *testing.T) {
-	s, _ := piped(t, t.TempDir(), spoolMax)
+	s, _ := piped(t, t.TempDir(), DefaultMax)
 	out := open(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
@@ -371,7 +375,7 @@ func TestSpoolNextEndsWithContext(t *testing.T) {
 
 // Whatever stands in a segment, the reader comes to an end, and returns only
 // chunks whose sum is right.
-func FuzzReadSpool(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	c := chunk{stream: 2, at: time.Unix(5, 0), data: []byte("hello")}
 	head := c.head()
 	good := append(head[:], c.data...)
@@ -386,7 +390,7 @@ func FuzzReadSpool(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		out, err := ReadSpool(dir)
+		out, err := Read(dir)
 		if err != nil {
 			t.Fatal(err)
 		}

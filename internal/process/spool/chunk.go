@@ -1,4 +1,4 @@
-package process
+package spool
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package process
+package cgroup
 
 import (
 	"bytes"
@@ -29,34 +29,28 @@ type Capabilities struct {
 // cpuPeriod is the period of cpu.max, in microseconds.
 const cpuPeriod = 100_000
 
-// cgroups is the agent's part of the cgroup v2 tree. The zero value has none.
-type cgroups struct {
+// Tree is the agent's part of the cgroup v2 tree. The zero value has none.
+type Tree struct {
 	dir string // "": not available
 	cap Capabilities
 }
 
-// openCgroups makes the agent's own part of the tree. It never fails: what is
+// Open makes the agent's own part, name, of the tree below root ("": the agent's
+// own cgroup, found through /proc/self/mountinfo). It never fails: what is
 // not possible is not among the capabilities.
-func openCgroups(o Options) *cgroups {
-	if o.NoCgroup {
-		return &cgroups{}
-	}
-	root, err := o.CgroupRoot, error(nil)
+func Open(root, name string) *Tree {
+	var err error
 	if root == "" {
-		root, err = findCgroup()
+		root, err = find()
 	}
-	if err == nil && exists(root+"/cgroup.procs") != nil {
+	if err == nil && missing(root+"/cgroup.procs") {
 		err = fmt.Errorf("%s is no cgroup v2", root)
 	}
 	if err != nil {
-		return &cgroups{cap: Capabilities{CgroupError: err}}
-	}
-	name := o.Project
-	if name == "" {
-		name = strconv.Itoa(os.Getpid())
+		return &Tree{cap: Capabilities{CgroupError: err}}
 	}
 	top := filepath.Join(root, "muster")
-	dir := filepath.Join(top, cgroupName(name))
+	dir := filepath.Join(top, Name(name))
 	err = os.MkdirAll(dir, 0o755)
 	for range 3 {
 		if err == nil {
@@ -65,21 +59,24 @@ func openCgroups(o Options) *cgroups {
 		err = os.MkdirAll(dir, 0o755) // the last of other agents has removed top
 	}
 	if err != nil {
-		return &cgroups{cap: Capabilities{CgroupError: err}}
+		return &Tree{cap: Capabilities{CgroupError: err}}
 	}
 	for _, d := range []string{root, top, dir} {
 		// Each by itself: one that is missing must not refuse the other.
-		_ = writeFile(d+"/cgroup.subtree_control", "+cpu")
-		_ = writeFile(d+"/cgroup.subtree_control", "+memory")
+		_ = write(d+"/cgroup.subtree_control", "+cpu")
+		_ = write(d+"/cgroup.subtree_control", "+memory")
 	}
-	g := &cgroups{dir: dir}
-	g.cap = Capabilities{Cgroup: true, CgroupKill: exists(dir+"/cgroup.kill") == nil}
+	g := &Tree{dir: dir}
+	g.cap = Capabilities{Cgroup: true, CgroupKill: !missing(dir + "/cgroup.kill")}
 	g.cap.CPU, g.cap.Memory = g.controls("cpu"), g.controls("memory")
 	return g
 }
 
+// Capabilities of the tree.
+func (g *Tree) Capabilities() Capabilities { return g.cap }
+
 // controls says that the children of dir have a controller.
-func (g *cgroups) controls(name string) bool {
+func (g *Tree) controls(name string) bool {
 	text, _ := os.ReadFile(g.dir + "/cgroup.subtree_control")
 	for _, have := range bytes.Fields(text) {
 		if string(have) == name {
@@ -89,39 +86,40 @@ func (g *cgroups) controls(name string) bool {
 	return false
 }
 
-// make returns a new directory for a process, "" when there can be none.
-func (g *cgroups) make(c Command) string {
-	if g.dir == "" || !c.Cgroup && c.Limits.CPU <= 0 {
+// Make returns a new directory for a process, "" when there can be none. cpu is
+// its limit in cores, where the controller can be used; 0: none.
+func (g *Tree) Make(id string, cpu float64) string {
+	if g.dir == "" {
 		return ""
 	}
-	dir := filepath.Join(g.dir, cgroupName(c.ID))
+	dir := filepath.Join(g.dir, Name(id))
 	err := os.Mkdir(dir, 0o755)
 	if errors.Is(err, os.ErrExist) {
 		// Left by an earlier process of this ID; it must not share its end.
-		if removeCgroup(dir) == nil {
+		if Remove(dir) == nil {
 			err = os.Mkdir(dir, 0o755)
 		}
 	}
 	if err != nil {
 		return ""
 	}
-	if c.Limits.CPU > 0 && g.cap.CPU {
-		quota := max(int64(c.Limits.CPU*cpuPeriod), 1000)
-		_ = writeFile(dir+"/cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod))
+	if cpu > 0 && g.cap.CPU {
+		quota := max(int64(cpu*cpuPeriod), 1000)
+		_ = write(dir+"/cpu.max", fmt.Sprintf("%d %d", quota, cpuPeriod))
 	}
 	return dir
 }
 
-// close removes what is empty.
-func (g *cgroups) close() {
+// Close removes what is empty.
+func (g *Tree) Close() {
 	if g.dir != "" {
-		_ = removeCgroup(g.dir)
+		_ = Remove(g.dir)
 		_ = os.Remove(filepath.Dir(g.dir)) // when this was the last agent
 	}
 }
 
-// removeCgroup removes a cgroup and those inside it, as far as they are empty.
-func removeCgroup(dir string) error {
+// Remove removes a cgroup and those inside it, as far as they are empty.
+func Remove(dir string) error {
 	if dir == "" {
 		return nil
 	}
@@ -131,31 +129,31 @@ func removeCgroup(dir string) error {
 	}
 	for _, e := range entries {
 		if e.IsDir() {
-			_ = removeCgroup(filepath.Join(dir, e.Name()))
+			_ = Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 	// A process that has just been reaped is counted for a moment longer.
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := unix.Rmdir(dir)
-		if !errors.Is(err, syscall.EBUSY) || cgroupPopulated(dir) || wait > 30*time.Millisecond {
+		if !errors.Is(err, syscall.EBUSY) || Populated(dir) || wait > 30*time.Millisecond {
 			return err
 		}
 		time.Sleep(wait)
 	}
 }
 
-// cgroupPopulated says that a process lives in the cgroup or inside it.
-func cgroupPopulated(dir string) bool {
+// Populated says that a process lives in the cgroup or inside it.
+func Populated(dir string) bool {
 	if dir == "" {
 		return false
 	}
-	text, err := readSmall(dir+"/cgroup.events", make([]byte, 128))
+	text, err := os.ReadFile(dir + "/cgroup.events")
 	return err == nil && bytes.Contains(text, []byte("populated 1"))
 }
 
-// findCgroup returns the directory of this process's own cgroup v2, wherever
+// find returns the directory of this process's own cgroup v2, wherever
 // the hierarchy is mounted.
-func findCgroup() (string, error) {
+func find() (string, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return "", err
@@ -164,11 +162,11 @@ func findCgroup() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return cgroupDir(string(mounts), string(own))
+	return directory(string(mounts), string(own))
 }
 
-// cgroupDir reads proc_pid_mountinfo(5) and cgroups(7).
-func cgroupDir(mounts, own string) (string, error) {
+// directory reads proc_pid_mountinfo(5) and cgroups(7).
+func directory(mounts, own string) (string, error) {
 	path, found := "", false
 	for line := range strings.Lines(own) {
 		if p, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
@@ -198,9 +196,9 @@ func unescapeMount(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// cgroupName makes any text a directory name that no cgroup file has; different
+// Name makes any text a directory name that no cgroup file has; different
 // texts stay different.
-func cgroupName(s string) string {
+func Name(s string) string {
 	var b strings.Builder
 	b.WriteString("p-")
 	for _, c := range []byte(s) {
@@ -212,4 +210,46 @@ func cgroupName(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// Kill ends every process of a cgroup, where the kernel can (Linux 5.14).
+func Kill(dir string) error { return write(dir+"/cgroup.kill", "1") }
+
+// Join moves this process into a cgroup.
+func Join(dir string) error { return write(dir+"/cgroup.procs", "0") }
+
+// Pids lists the processes of a cgroup and of those inside it.
+func Pids(dir string) []int {
+	if dir == "" {
+		return nil
+	}
+	var pids []int
+	_ = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return nil //nolint:nilerr // a cgroup that vanishes has no processes
+		}
+		text, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		for line := range strings.Lines(string(text)) {
+			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids
+}
+
+func missing(path string) bool {
+	_, err := os.Stat(path)
+	return err != nil
+}
+
+// write writes to a control file, which must be there.
+func write(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }

@@ -1,4 +1,4 @@
-package process
+package cgroup
 
 import (
 	"os"
@@ -26,7 +26,7 @@ func TestCgroupDir(t *testing.T) {
 		{pure, "4:memory:/x\n", ""},
 		{"", "0::/\n", ""},
 	} {
-		got, err := cgroupDir(tc.mounts, tc.own)
+		got, err := directory(tc.mounts, tc.own)
 		if got != tc.want || (err == nil) != (tc.want != "") {
 			t.Errorf("%q: %q, %v; not %q", tc.own, got, err, tc.want)
 		}
@@ -36,7 +36,7 @@ func TestCgroupDir(t *testing.T) {
 func TestCgroupName(t *testing.T) {
 	seen := map[string]string{}
 	for _, id := range []string{"web#0", "web/0", "web_2f0", "../x", "cgroup.procs", "", ".", "a b", "ü"} {
-		name := cgroupName(id)
+		name := Name(id)
 		if other, twice := seen[name]; twice || name != filepath.Base(name) || strings.HasPrefix(name, "cgroup.") {
 			t.Errorf("%q is %q (also %q)", id, name, other)
 		}
@@ -45,18 +45,20 @@ func TestCgroupName(t *testing.T) {
 }
 
 func TestNoCgroup(t *testing.T) {
-	if g := openCgroups(Options{NoCgroup: true}); g.dir != "" || g.cap != (Capabilities{}) {
-		t.Errorf("%+v", g)
+	var none Tree
+	if dir := none.Make("a", 1); dir != "" || none.Capabilities() != (Capabilities{}) {
+		t.Errorf("%q %+v", dir, none)
 	}
+	none.Close()
 	root := t.TempDir()
-	g := openCgroups(Options{CgroupRoot: root})
+	g := Open(root, "p")
 	if g.dir != "" || g.cap.Cgroup || g.cap.CgroupError == nil {
 		t.Errorf("%+v", g)
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {
 		t.Errorf("left %v, %v", entries, err)
 	}
-	if dir := g.make(Command{ID: "a", Cgroup: true}); dir != "" {
+	if dir := g.Make("a", 0); dir != "" {
 		t.Errorf("%q", dir)
 	}
 }
@@ -71,7 +73,7 @@ func TestCgroupCPU(t *testing.T) {
 		}
 	}
 	write(root+"/cgroup.procs", "")
-	g := openCgroups(Options{CgroupRoot: root, Project: "p"})
+	g := Open(root, "p")
 	if !g.cap.Cgroup || g.cap.CPU || g.cap.CgroupKill {
 		t.Errorf("%+v", g.cap)
 	}
@@ -79,9 +81,11 @@ func TestCgroupCPU(t *testing.T) {
 	if !g.controls("cpu") || g.controls("io") {
 		t.Error("controllers are not read")
 	}
-	for _, id := range []string{"", "plain"} { // not asked for
-		if dir := g.make(Command{ID: id}); dir != "" {
-			t.Errorf("%q", dir)
-		}
+	g.cap.CPU = true
+	if err := os.MkdirAll(g.dir+"/"+Name("a"), 0o700); err != nil { // its removal and making are the kernel's part
+		t.Fatal(err)
+	}
+	if dir := g.Make("a", 0.5); dir != filepath.Join(root, "muster", "p-p", "p-a") {
+		t.Errorf("%q", dir)
 	}
 }

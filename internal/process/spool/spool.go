@@ -1,4 +1,4 @@
-package process
+package spool
 
 import (
 	"errors"
@@ -24,18 +24,18 @@ const (
 	queueMax = 256 << 10
 	// retryEvery is the pause between two tries to write what is in memory.
 	retryEvery = 250 * time.Millisecond
-	// spoolMax is the default of Options.SpoolMax.
-	spoolMax = 8 << 20
+	// DefaultMax is a fair limit for Open, in bytes.
+	DefaultMax = 8 << 20
 
 	segmentSuffix = ".spool"
 	positionFile  = "position"
 )
 
-// spool is what a process printed and nobody has recorded elsewhere yet: a
+// Spool is what a process printed and nobody has recorded elsewhere yet: a
 // logical log, whose positions count from the first byte ever written. Its
 // files are named by the position of their first byte; chunks that the disk
 // would not take stand after them in memory.
-type spool struct {
+type Spool struct {
 	dir     string
 	max     int64 // of bytes not committed
 	buffers *sync.Pool
@@ -65,12 +65,12 @@ type segment struct{ start, size int64 }
 
 func (g segment) end() int64 { return g.start + g.size }
 
-// openSpool begins, or continues, the spool in a directory.
-func openSpool(dir string, limit int64, buffers *sync.Pool) (*spool, error) {
+// Open begins, or continues, the spool in a directory.
+func Open(dir string, limit int64, buffers *sync.Pool) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &spool{dir: dir, max: limit, buffers: buffers, over: make(chan struct{})}
+	s := &Spool{dir: dir, max: limit, buffers: buffers, over: make(chan struct{})}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func openSpool(dir string, limit int64, buffers *sync.Pool) (*spool, error) {
 }
 
 // load finds what an earlier writer has left.
-func (s *spool) load() error {
+func (s *Spool) load() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
@@ -129,12 +129,12 @@ func wholeSize(path string) (int64, error) {
 	}
 }
 
-func (s *spool) path(start int64) string {
+func (s *Spool) path(start int64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", start, segmentSuffix))
 }
 
 // loadPosition reads the committed position; 0 when it is not readable.
-func (s *spool) loadPosition() int64 {
+func (s *Spool) loadPosition() int64 {
 	text, err := os.ReadFile(filepath.Join(s.dir, positionFile))
 	if err != nil {
 		return 0
@@ -148,7 +148,7 @@ func (s *spool) loadPosition() int64 {
 
 // savePosition overwrites the 17 bytes of the position file in one write: it
 // needs no space on a full disk, and a killed writer leaves the old or the new.
-func (s *spool) savePosition() error {
+func (s *Spool) savePosition() error {
 	f, err := os.OpenFile(filepath.Join(s.dir, positionFile), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -157,8 +157,11 @@ func (s *spool) savePosition() error {
 	return errors.Join(err, f.Close())
 }
 
+// Over is closed after the last byte has come.
+func (s *Spool) Over() <-chan struct{} { return s.over }
+
 // change wakes whoever waits; mu is held.
-func (s *spool) change() {
+func (s *Spool) change() {
 	if s.wake != nil {
 		close(s.wake)
 		s.wake = nil
@@ -166,30 +169,30 @@ func (s *spool) change() {
 }
 
 // changed returns what is closed at the next change; mu is held.
-func (s *spool) changed() <-chan struct{} {
+func (s *Spool) changed() <-chan struct{} {
 	if s.wake == nil {
 		s.wake = make(chan struct{})
 	}
 	return s.wake
 }
 
-// pipe makes the pipe for a stream, for a process of a user (-1: ours). The write end is the process's: the caller
+// Pipe makes the pipe for a stream, for a process of a user (-1: ours). The write end is the process's: the caller
 // closes it; the read end is read from when start is called.
-func (s *spool) pipe(stream int, uid int) (write *os.File, start func(), err error) {
-	read, write, err := newPipe()
+func (s *Spool) Pipe(stream int, uid int) (write *os.File, start func(), err error) {
+	read, write, err := NewPipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	givePipe(write, uid)
+	GivePipe(write, uid)
 	s.mu.Lock()
 	s.pipes = append(s.pipes, read)
 	s.mu.Unlock()
 	return write, func() { go s.pump(stream, read) }, nil
 }
 
-// newPipe makes a pipe whose read end waits in the runtime's poller. Its write
+// NewPipe makes a pipe whose read end waits in the runtime's poller. Its write
 // end is blocking, as a program expects of its stdout (os.Pipe's is not).
-func newPipe() (read, write *os.File, err error) {
+func NewPipe() (read, write *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, os.NewSyscallError("pipe2", err)
@@ -202,16 +205,16 @@ func newPipe() (read, write *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "|0"), os.NewFile(uintptr(fds[1]), "|1"), nil
 }
 
-// givePipe makes a user own a pipe, so that it may open /dev/stdout by name.
+// GivePipe makes a user own a pipe, so that it may open /dev/stdout by name.
 // Where that is not possible, it is not needed.
-func givePipe(write *os.File, uid int) {
+func GivePipe(write *os.File, uid int) {
 	if uid >= 0 {
 		_ = write.Chown(uid, -1)
 	}
 }
 
-// pump reads one pipe to its end, or until finish.
-func (s *spool) pump(stream int, read *os.File) {
+// pump reads one pipe to its end, or until Finish.
+func (s *Spool) pump(stream int, read *os.File) {
 	defer s.pipeDone(read)
 	for s.room() {
 		if !s.readPipe(stream, read) {
@@ -223,8 +226,8 @@ func (s *spool) pump(stream int, read *os.File) {
 }
 
 // room blocks while too much waits to be committed or to be written. false:
-// finish was called.
-func (s *spool) room() bool {
+// Finish was called.
+func (s *Spool) room() bool {
 	for {
 		s.mu.Lock()
 		if s.ending {
@@ -243,7 +246,7 @@ func (s *spool) room() bool {
 
 // readPipe waits for data and takes it; a buffer is in use only meanwhile.
 // false: the end of the pipe.
-func (s *spool) readPipe(stream int, read *os.File) bool {
+func (s *Spool) readPipe(stream int, read *os.File) bool {
 	raw, err := read.SyscallConn()
 	if err != nil {
 		return false
@@ -258,7 +261,7 @@ func (s *spool) readPipe(stream int, read *os.File) bool {
 }
 
 // drainPipe takes what is there without waiting. false: nothing (more).
-func (s *spool) drainPipe(stream int, read *os.File) bool {
+func (s *Spool) drainPipe(stream int, read *os.File) bool {
 	raw, err := read.SyscallConn()
 	if err != nil {
 		return false
@@ -269,7 +272,7 @@ func (s *spool) drainPipe(stream int, read *os.File) bool {
 }
 
 // take reads once and adds what it got.
-func (s *spool) take(stream, fd int) (n int, again bool) {
+func (s *Spool) take(stream, fd int) (n int, again bool) {
 	buf := s.buffers.Get().(*buffer)
 	defer s.buffers.Put(buf)
 	n, err := unix.Read(fd, buf[:chunkMax])
@@ -282,7 +285,7 @@ func (s *spool) take(stream, fd int) (n int, again bool) {
 	return n, errors.Is(err, unix.EAGAIN)
 }
 
-func (s *spool) pipeDone(read *os.File) {
+func (s *Spool) pipeDone(read *os.File) {
 	read.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,7 +297,7 @@ func (s *spool) pipeDone(read *os.File) {
 }
 
 // add appends a chunk, on disk or else in memory. Its data is not kept.
-func (s *spool) add(c chunk) {
+func (s *Spool) add(c chunk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastData = c.at
@@ -312,7 +315,7 @@ func (s *spool) add(c chunk) {
 
 // write puts a chunk at the end of the last segment. What a failed write has
 // left there is overwritten by the next one.
-func (s *spool) write(c chunk) error {
+func (s *Spool) write(c chunk) error {
 	if s.file != nil && s.segments[len(s.segments)-1].size >= segmentMax {
 		s.file.Close()
 		s.file = nil
@@ -348,14 +351,14 @@ func (s *spool) write(c chunk) error {
 }
 
 // retryLater arms the next try; mu is held.
-func (s *spool) retryLater() {
+func (s *Spool) retryLater() {
 	if s.retry == nil && !s.stopped {
 		s.retry = time.AfterFunc(retryEvery, s.flush)
 	}
 }
 
 // flush writes what is in memory, as far as the disk takes it.
-func (s *spool) flush() {
+func (s *Spool) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retry = nil
@@ -374,7 +377,7 @@ func (s *spool) flush() {
 }
 
 // commit records that all before pos is recorded elsewhere, and removes it.
-func (s *spool) commit(pos int64) error {
+func (s *Spool) commit(pos int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if pos <= s.committed {
@@ -405,9 +408,9 @@ func (s *spool) commit(pos int64) error {
 	return s.savePosition()
 }
 
-// finish takes what is in the pipes now and ends the spool, also when somebody
+// Finish takes what is in the pipes now and ends the spool, also when somebody
 // still holds their other end. It returns when that is done.
-func (s *spool) finish() {
+func (s *Spool) Finish() {
 	s.mu.Lock()
 	s.ending = true
 	for _, f := range s.pipes {
@@ -418,8 +421,8 @@ func (s *spool) finish() {
 	<-s.over
 }
 
-// quiet says that no data came for d, and that none is held up.
-func (s *spool) quiet(since time.Time, d time.Duration) bool {
+// Quiet says that no data came for d, and that none is held up.
+func (s *Spool) Quiet(since time.Time, d time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.end+s.queued-s.committed >= s.max || s.queued >= queueMax {
@@ -431,16 +434,16 @@ func (s *spool) quiet(since time.Time, d time.Duration) bool {
 	return time.Since(since) >= d
 }
 
-// done is true after the last byte has come.
-func (s *spool) done() bool {
+// Done is true after the last byte has come.
+func (s *Spool) Done() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
 }
 
-// close frees the files; with forget they are removed, when no reader is open
-// (else when it closes). Without, a later agent can read on with ReadSpool.
-func (s *spool) close(forget bool) {
+// Close frees the files; with forget they are removed, when no reader is open
+// (else when it closes). Without, a later agent can read on with Read.
+func (s *Spool) Close(forget bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped, s.forgotten = true, s.forgotten || forget
@@ -457,8 +460,8 @@ func (s *spool) close(forget bool) {
 	}
 }
 
-// discard undoes openSpool and pipe for a process that never ran.
-func (s *spool) discard() {
+// Discard undoes Open and Pipe for a process that never ran.
+func (s *Spool) Discard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.pipes {
@@ -470,7 +473,7 @@ func (s *spool) discard() {
 }
 
 // remove deletes the files; a directory that holds more stays.
-func (s *spool) remove() {
+func (s *Spool) remove() {
 	for _, g := range s.segments {
 		_ = os.Remove(s.path(g.start))
 	}

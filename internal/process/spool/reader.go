@@ -1,16 +1,17 @@
-package process
+package spool
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
 	"time"
 )
 
-// spoolReader is the Output of a spool.
-type spoolReader struct {
-	s    *spool
+// Reader reads a spool, each byte once. Not safe for concurrent use.
+type Reader struct {
+	s    *Spool
 	pos  int64 // of the next chunk
 	file *os.File
 	at   segment // what file is; its size may be stale
@@ -20,41 +21,45 @@ type spoolReader struct {
 	closed   bool
 }
 
+// ErrBusy is the answer for a second reader.
+var ErrBusy = errors.New("the output has a reader already")
+
 // buffer holds more than the largest chunk.
 type buffer [chunkMax + 4<<10]byte
 
-// ReadSpool reads what an ended agent has left in a spool directory: from the
+// Read reads what an ended agent has left in a spool directory: from the
 // committed position to the last whole chunk, then io.EOF. No Starter may be
 // writing there.
-func ReadSpool(dir string) (Output, error) {
+func Read(dir string) (*Reader, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, err
 	}
-	s := &spool{dir: dir, closed: true, buffers: newBuffers()}
+	s := &Spool{dir: dir, closed: true, buffers: NewBuffers()}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	return s.reader()
+	return s.Reader()
 }
 
-// newBuffers makes the pool of buffers that pipes and spools are read with.
-func newBuffers() *sync.Pool {
+// NewBuffers makes the pool of buffers that pipes and spools are read with.
+func NewBuffers() *sync.Pool {
 	return &sync.Pool{New: func() any { return new(buffer) }}
 }
 
-// reader opens the spool for reading from the committed position.
-func (s *spool) reader() (Output, error) {
+// Reader opens the spool for reading from the committed position.
+func (s *Spool) Reader() (*Reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reading {
-		return nil, ErrOutputBusy
+		return nil, ErrBusy
 	}
 	s.reading = true
-	return &spoolReader{s: s, pos: s.committed}, nil
+	return &Reader{s: s, pos: s.committed}, nil
 }
 
-// Next implements Output.
-func (r *spoolReader) Next(ctx context.Context) (int, []byte, time.Time, error) {
+// Next blocks until there is more, and returns io.EOF after the last byte. data
+// is valid until the next call.
+func (r *Reader) Next(ctx context.Context) (int, []byte, time.Time, error) {
 	for {
 		if r.closed {
 			return 0, nil, time.Time{}, os.ErrClosed
@@ -78,7 +83,7 @@ func (r *spoolReader) Next(ctx context.Context) (int, []byte, time.Time, error) 
 }
 
 // look returns the next chunk, or what to wait for, or io.EOF.
-func (r *spoolReader) look() (c chunk, ok bool, wait <-chan struct{}, err error) {
+func (r *Reader) look() (c chunk, ok bool, wait <-chan struct{}, err error) {
 	s := r.s
 	s.mu.Lock()
 	if r.pos < s.end {
@@ -110,7 +115,7 @@ func (r *spoolReader) look() (c chunk, ok bool, wait <-chan struct{}, err error)
 
 // segmentAt finds the segment that holds a position, or the first one after it;
 // mu is held.
-func (s *spool) segmentAt(pos int64) segment {
+func (s *Spool) segmentAt(pos int64) segment {
 	for _, g := range s.segments {
 		if pos < g.end() {
 			return g
@@ -120,14 +125,14 @@ func (s *spool) segmentAt(pos int64) segment {
 }
 
 // seek makes pos the next place; what is buffered of another one is dropped.
-func (r *spoolReader) seek(pos int64) {
+func (r *Reader) seek(pos int64) {
 	if pos != r.pos {
 		r.pos, r.from, r.to = pos, 0, 0
 	}
 }
 
 // read returns the chunk at pos from a segment. Damage ends the segment.
-func (r *spoolReader) read(g segment) (chunk, bool, error) {
+func (r *Reader) read(g segment) (chunk, bool, error) {
 	if r.file == nil || r.at.start != g.start {
 		r.closeFile()
 		f, err := os.Open(r.s.path(g.start))
@@ -160,7 +165,7 @@ func (r *spoolReader) read(g segment) (chunk, bool, error) {
 	return c, true, nil
 }
 
-func (r *spoolReader) buffered() []byte {
+func (r *Reader) buffered() []byte {
 	if r.buf == nil {
 		return nil
 	}
@@ -168,7 +173,7 @@ func (r *spoolReader) buffered() []byte {
 }
 
 // fill reads on, as far as the segment goes and the buffer holds.
-func (r *spoolReader) fill() {
+func (r *Reader) fill() {
 	if r.buf == nil {
 		r.buf = r.s.buffers.Get().(*buffer)
 	}
@@ -186,14 +191,14 @@ func (r *spoolReader) fill() {
 }
 
 // drop gives the buffer back: a reader that waits costs no memory.
-func (r *spoolReader) drop() {
+func (r *Reader) drop() {
 	if r.buf != nil {
 		r.s.buffers.Put(r.buf)
 	}
 	r.buf, r.from, r.to = nil, 0, 0
 }
 
-func (r *spoolReader) closeFile() {
+func (r *Reader) closeFile() {
 	if r.file != nil {
 		r.file.Close()
 		r.file = nil
@@ -201,11 +206,11 @@ func (r *spoolReader) closeFile() {
 	r.from, r.to = 0, 0
 }
 
-// Commit implements Output.
-func (r *spoolReader) Commit() error { return r.s.commit(r.pos) }
+// Commit says that all that Next returned is recorded elsewhere.
+func (r *Reader) Commit() error { return r.s.commit(r.pos) }
 
-// Close implements Output.
-func (r *spoolReader) Close() error {
+// Close ends the reading; the spool can be opened for reading again.
+func (r *Reader) Close() error {
 	if r.closed {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package process
+package step
 
 import (
 	"bytes"
@@ -14,21 +14,23 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/internal/process/cgroup"
 )
 
-// StepArg is argv[0] of the exec step; argv[1] is the number of the descriptor
+// Arg is argv[0] of the exec step; argv[1] is the number of the descriptor
 // that holds the plan. The next one is the pipe for reports.
-const StepArg = "muster-exec-step"
+const Arg = "muster-exec-step"
 
 // defaultPath is searched when the worker's environment has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// IsStep says that this process is an exec step: main must call RunStep first.
-func IsStep() bool { return len(os.Args) == 2 && os.Args[0] == StepArg }
+// Is says that this process is an exec step: main must call Run first.
+func Is() bool { return len(os.Args) == 2 && os.Args[0] == Arg }
 
-// RunStep turns this process into the program of the plan. It never returns:
+// Run turns this process into the program of the plan. It never returns:
 // what fails is reported to the Starter, and the process ends with code 127.
-func RunStep() {
+func Run() {
 	// Nice, no_new_privs and the signal mask belong to a thread; exec keeps
 	// those of the thread that calls it.
 	runtime.LockOSThread()
@@ -47,12 +49,12 @@ func RunStep() {
 // step is one exec step at work.
 type step struct {
 	pipe int
-	plan plan
+	plan Plan
 }
 
 // stepError is a failure and the part that failed.
 type stepError struct {
-	stage  stage
+	stage  Stage
 	errno  syscall.Errno
 	detail string
 }
@@ -60,7 +62,7 @@ type stepError struct {
 // Error implements error.
 func (e *stepError) Error() string { return string(e.stage) + ": " + e.errno.Error() }
 
-func failed(at stage, err error, detail string) error {
+func failed(at Stage, err error, detail string) error {
 	if err == nil {
 		return nil
 	}
@@ -78,11 +80,11 @@ func (s *step) run(fd int) {
 	}
 	var failure *stepError
 	if errors.As(err, &failure) {
-		s.report(report{failure.stage, failure.errno, failure.detail, true})
+		s.report(Report{failure.stage, failure.errno, failure.detail, true})
 	}
 }
 
-func (s *step) report(r report) {
+func (s *step) report(r Report) {
 	if text, err := json.Marshal(r); err == nil {
 		_, _ = unix.Write(s.pipe, append(text, '\n'))
 	}
@@ -94,12 +96,12 @@ func (s *step) read(fd int) error {
 	f := os.NewFile(uintptr(fd), "plan")
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
 	if err != nil {
-		return failed(stagePlan, err, "")
+		return failed(StagePlan, err, "")
 	}
 	if err := json.Unmarshal(text, &s.plan); err != nil {
-		return failed(stagePlan, syscall.EINVAL, "")
+		return failed(StagePlan, syscall.EINVAL, "")
 	}
-	return failed(stagePlan, closeOnExec(fd), "")
+	return failed(StagePlan, closeOnExec(fd), "")
 }
 
 // closeOnExec marks every descriptor from first on.
@@ -130,23 +132,23 @@ func (s *step) limits() error {
 	}
 	if p.NoFile > 0 {
 		if err := limit(syscall.RLIMIT_NOFILE, p.NoFile); err != nil {
-			return failed(stageNoFile, err, strconv.FormatUint(p.NoFile, 10))
+			return failed(StageNoFile, err, strconv.FormatUint(p.NoFile, 10))
 		}
 	}
 	if p.Core != nil {
 		if err := limit(syscall.RLIMIT_CORE, *p.Core); err != nil {
-			return failed(stageCore, err, strconv.FormatUint(*p.Core, 10))
+			return failed(StageCore, err, strconv.FormatUint(*p.Core, 10))
 		}
 	}
 	if p.Nice != nil {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *p.Nice); err != nil {
-			return failed(stageNice, err, strconv.Itoa(*p.Nice))
+			return failed(StageNice, err, strconv.Itoa(*p.Nice))
 		}
 	}
 	if p.OOMScore != nil {
 		score := strconv.Itoa(*p.OOMScore)
 		if err := writeFile("/proc/self/oom_score_adj", score); err != nil {
-			return failed(stageOOM, err, score)
+			return failed(StageOOM, err, score)
 		}
 	}
 	return nil
@@ -157,8 +159,8 @@ func (s *step) joinCgroup() {
 	if len(s.plan.Cgroup) == 0 {
 		return
 	}
-	if err := writeFile(string(s.plan.Cgroup)+"/cgroup.procs", "0"); err != nil {
-		s.report(report{Stage: stageCgroup, Errno: errnoOf(err)})
+	if err := cgroup.Join(string(s.plan.Cgroup)); err != nil {
+		s.report(Report{Stage: StageCgroup, Errno: errnoOf(err)})
 	}
 }
 
@@ -177,17 +179,17 @@ func (s *step) identity() error {
 			groups[i] = int(g)
 		}
 		if err := syscall.Setgroups(groups); err != nil {
-			return failed(stageIdentity, err, strconv.Itoa(int(id.UID))+" (supplementary groups)")
+			return failed(StageIdentity, err, strconv.Itoa(int(id.UID))+" (supplementary groups)")
 		}
 		if err := syscall.Setgid(int(id.GID)); err != nil {
-			return failed(stageIdentity, err, strconv.Itoa(int(id.UID))+" (group "+strconv.Itoa(int(id.GID))+")")
+			return failed(StageIdentity, err, strconv.Itoa(int(id.UID))+" (group "+strconv.Itoa(int(id.GID))+")")
 		}
 		if err := syscall.Setuid(int(id.UID)); err != nil {
-			return failed(stageIdentity, err, strconv.Itoa(int(id.UID)))
+			return failed(StageIdentity, err, strconv.Itoa(int(id.UID)))
 		}
 	}
 	if s.plan.NoNewPrivs {
-		return failed(stagePrivs, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "")
+		return failed(StagePrivs, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "")
 	}
 	return nil
 }
@@ -196,14 +198,14 @@ func (s *step) chdir() error {
 	if len(s.plan.Dir) == 0 {
 		return nil
 	}
-	return failed(stageDir, syscall.Chdir(string(s.plan.Dir)), "")
+	return failed(StageDir, syscall.Chdir(string(s.plan.Dir)), "")
 }
 
 // exec finds the program and becomes it.
 func (s *step) exec() error {
 	argv, env := splitZero(s.plan.Argv), splitZero(s.plan.Env)
 	pid := os.Getpid()
-	env = append(env, MarkEnv+"="+mark(s.plan.ID, pid))
+	env = append(env, string(s.plan.Mark)+strconv.Itoa(pid))
 	if s.plan.Listen {
 		env = append(env, "LISTEN_PID="+strconv.Itoa(pid))
 	}
@@ -212,7 +214,7 @@ func (s *step) exec() error {
 		return err
 	}
 	if err := defaultSignals(); err != nil {
-		return failed(stageExec, err, "")
+		return failed(StageExec, err, "")
 	}
 	err = syscall.Exec(file, argv, env)
 	// A release being written is "busy" for the blink of an eye.
@@ -223,13 +225,13 @@ func (s *step) exec() error {
 	if errors.Is(err, syscall.ENOENT) {
 		return missingInterpreter(file, err)
 	}
-	return failed(stageExec, err, "")
+	return failed(StageExec, err, "")
 }
 
 // findProgram looks name up as execvp does.
 func findProgram(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
-		return name, failed(stageFind, exists(name), "there is no such file")
+		return name, failed(StageFind, exists(name), "there is no such file")
 	}
 	path := defaultPath
 	for _, kv := range env {
@@ -251,7 +253,7 @@ func findProgram(name string, env []string) (string, error) {
 		}
 		found = syscall.EACCES
 	}
-	return "", failed(stageFind, found, "not found in PATH ("+path+")")
+	return "", failed(StageFind, found, "not found in PATH ("+path+")")
 }
 
 func exists(file string) error {
@@ -267,25 +269,25 @@ func executable(file string) bool {
 // missingInterpreter says why exec of an existing file answered ENOENT.
 func missingInterpreter(file string, err error) error {
 	if gone := exists(file); gone != nil {
-		return failed(stageFind, gone, "there is no such file")
+		return failed(StageFind, gone, "there is no such file")
 	}
 	f, openErr := os.Open(file)
 	if openErr != nil {
-		return failed(stageInterp, err, "its interpreter does not")
+		return failed(StageInterp, err, "its interpreter does not")
 	}
 	defer f.Close()
 	head := make([]byte, 256)
 	n, _ := io.ReadFull(f, head)
 	line, script := bytes.CutPrefix(head[:n], []byte("#!"))
 	if !script {
-		return failed(stageInterp, err, "its dynamic loader does not (built for another system?)")
+		return failed(StageInterp, err, "its dynamic loader does not (built for another system?)")
 	}
 	line, _, _ = bytes.Cut(line, []byte("\n"))
 	name, _, _ := strings.Cut(strings.TrimLeft(string(line), " \t"), " ")
 	if interp, crlf := strings.CutSuffix(name, "\r"); crlf {
-		return failed(stageInterp, err, "its #! line ends in a carriage return, so that "+strconv.Quote(interp+"\r")+" is not found")
+		return failed(StageInterp, err, "its #! line ends in a carriage return, so that "+strconv.Quote(interp+"\r")+" is not found")
 	}
-	return failed(stageInterp, err, "the interpreter of its #! line, "+name+", does not")
+	return failed(StageInterp, err, "the interpreter of its #! line, "+name+", does not")
 }
 
 // defaultSignals undoes what exec would hand down: ignored signals (nohup, a
