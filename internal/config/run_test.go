@@ -46,6 +46,17 @@ func TestFromRun(t *testing.T) {
 	}
 }
 
+// Arguments may be any bytes; to show them must not fail.
+func TestFromRunBytes(t *testing.T) {
+	l, err := FromRun(RunFlags{Command: []string{"./x", "\xff"}, Env: []string{"A=\xfe"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := Show(l, true); !strings.Contains(text, "command:") || l.Spec.Apps[0].Command[1] != "\xff" {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestFromRunLeast(t *testing.T) {
 	l, err := FromRun(RunFlags{Command: []string{"./x"}}, nil)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
+	"pgregory.net/rapid"
 
 	"github.com/muster-run/muster/spec"
 )
@@ -55,6 +56,36 @@ func TestShowRoundTrip(t *testing.T) {
 			t.Error(cmp.Diff(a, b))
 		}
 	}
+}
+
+// Any text survives being shown: in variables, arguments and scripts.
+func TestShowAnyText(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(
+			rapid.String(),
+			rapid.StringOf(rapid.SampledFrom([]rune("${}\n\t\r '\"#:-~&*!|>%@`0x\x07\x1b\x7f\u0085\u2028\ufeff\U0001f600"))),
+			rapid.SampledFrom([]string{"true", "null", "~", "1e3", "0600", "yes", "<<", "=", "1:2", ".nan", "2026-01-01", "", " ", "-", "---", "...", "*", "!!str x"}),
+		)
+		one := text.Draw(t, "value")
+		if strings.ContainsRune(one, 0) {
+			return
+		}
+		a := spec.DefaultApp("a")
+		a.Command, a.Dir = []string{"x", one}, "/"
+		a.Env, a.Labels = map[string]string{"V": one}, map[string]string{"l": one}
+		a.SlotEnv = map[int]map[string]string{0: {"V": one}}
+		if strings.TrimSpace(one) != "" && rapid.Bool().Draw(t, "shell") {
+			a.Shell, a.Command = true, []string{one}
+		}
+		s := spec.Spec{Project: "p", Control: spec.Control{Mode: 0o600}, Apps: []spec.App{a}}
+		if len(s.Validate()) > 0 {
+			return // such as {{fd:x}}
+		}
+		again, problems := fromText(render(s, nil))
+		if len(problems) > 0 || !cmp.Equal(s, again) {
+			t.Fatalf("%v %s in\n%s", problems, cmp.Diff(s, again), render(s, nil))
+		}
+	})
 }
 
 func TestShowOrigin(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/muster-run/muster/spec"
 )
@@ -172,6 +173,8 @@ func parseEnvFile(text string, report func(line int, text, fix string)) (all []a
 		switch {
 		case !ok:
 			report(start, "the line is not of the form NAME=value", "write NAME=value, or # before a comment")
+		case !utf8.ValidString(name + value):
+			report(start, "the line is not UTF-8 text", "save the file as UTF-8")
 		case strings.ContainsRune(value, 0):
 			report(start, "the value of "+name+" holds a NUL byte", "")
 		default:

@@ -50,7 +50,7 @@ func TestEscape(t *testing.T) {
 func TestEnvFile(t *testing.T) {
 	var bad []string
 	got := parseEnvFile("\ufeff# comment\r\n\n  A=1\nexport B = two words # c\nC=\"a\\nb \\\"q\\\" \\\\ \\$x # y\" # c\nD='a\\n\"'\nE=\nF=\"two\nlines\"\n"+
-		"G=a#b\nH=#c\nI= x=y\nno line\nJ='x'y\n=v\nK L=1\nM=${A}\nA=again\nN='open\n", func(line int, text, fix string) {
+		"G=a#b\nH=#c\nI= x=y\nno line\nJ='x'y\n=v\nK L=1\nM=${A}\nA=again\nO=\xff\nN='open\n", func(line int, text, fix string) {
 		bad = append(bad, fmt.Sprintf("%d %s", line, text))
 	})
 	want := []assignment{
@@ -62,7 +62,7 @@ func TestEnvFile(t *testing.T) {
 	}
 	wrong := []string{
 		"13 the line is not of the form NAME=value", "14 the line is not of the form NAME=value", "15 the line is not of the form NAME=value",
-		"16 the line is not of the form NAME=value", "19 the quote of N is not closed",
+		"16 the line is not of the form NAME=value", "19 the line is not UTF-8 text", "20 the quote of N is not closed",
 	}
 	if !slices.Equal(bad, wrong) {
 		t.Errorf("%q, want %q", bad, wrong)
