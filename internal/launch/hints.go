@@ -73,6 +73,13 @@ func Wrapper(argv []string) (name string, ok bool) {
 	return f.wrapper, f.wrapper != ""
 }
 
+// WrapperOf is Wrapper for the command line that an app really runs: in its
+// directory, and by the shell when it asks for one.
+func WrapperOf(app spec.App) (name string, ok bool) {
+	f := lookApp(app)
+	return f.wrapper, f.wrapper != ""
+}
+
 // lookApp looks at the command line that an app would really run.
 func lookApp(app spec.App) found {
 	argv := app.Command

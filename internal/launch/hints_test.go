@@ -173,6 +173,22 @@ func TestStopSignal(t *testing.T) {
 	}
 }
 
+func TestWrapperOf(t *testing.T) {
+	a := app("cd x && npm start")
+	a.Shell = true
+	if got, ok := WrapperOf(a); got != "sh -c" || !ok {
+		t.Errorf("%q", got)
+	}
+	a.Command = []string{"npm start"}
+	if got, ok := WrapperOf(a); got != "npm start" || !ok {
+		t.Errorf("%q", got)
+	}
+	a.Command = []string{"nginx"}
+	if got, ok := WrapperOf(a); ok {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestAdvise(t *testing.T) {
 	tests := []struct {
 		line   string

@@ -30,6 +30,9 @@ func TestAcceptingRealPrograms(t *testing.T) {
 	}
 	for name, script := range scripts {
 		for _, network := range []string{"tcp", "unix"} {
+			if network == "unix" && name != "accept" && name != "select" && name != "epoll" {
+				continue // the network makes no difference to the others
+			}
 			t.Run(name+" "+network, func(t *testing.T) {
 				address := "127.0.0.1:0"
 				if network == "unix" {

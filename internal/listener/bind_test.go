@@ -178,6 +178,20 @@ func TestPortInUse(t *testing.T) {
 	free.Close()
 }
 
+// A port that a connection was given at random is in use as well.
+func TestPortOfAConnection(t *testing.T) {
+	c, err := net.Dial("tcp", Addr(bound(t, "tcp", "127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = Bind(spec.Listener{Network: "tcp", Address: c.LocalAddr().String()})
+	if fault.CodeOf(err) != fault.PortInUse {
+		t.Fatalf("%v", err)
+	}
+	wantText(t, err.Error(), fmt.Sprintf("pid %d", os.Getpid()))
+}
+
 // Where the owner's descriptors are hidden, its uid and the inode are named.
 func TestOwnerThatIsNotVisible(t *testing.T) {
 	rows := []row{{network: "tcp", uid: 1234, inode: 1<<62 + 1}}

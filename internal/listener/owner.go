@@ -21,15 +21,22 @@ func (at endpoint) conflicts() []row {
 	if at.datagram {
 		tables = []string{"udp", "udp6"}
 	}
-	var found []row
+	var listening, others []row
 	for _, table := range tables {
-		for _, r := range inetRows(table) {
-			if int(r.local.Port()) == at.port && at.overlaps(r) {
-				found = append(found, r)
+		for _, r := range inetRowsAt(table, at.port) {
+			switch {
+			case !at.overlaps(r) || r.inode == 0: // without an inode it is TIME_WAIT
+			case r.accepts:
+				listening = append(listening, r)
+			default:
+				others = append(others, r)
 			}
 		}
 	}
-	return found
+	if len(listening) > 0 {
+		return listening
+	}
+	return others // a connection that was given the port at random
 }
 
 // overlaps says whether the socket's address and at's can meet. An IPv6 wildcard

@@ -3,6 +3,7 @@ package listener
 import (
 	"bufio"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -53,6 +54,22 @@ func inetRows(network string) []row {
 			return false
 		}
 		rows = append(rows, r)
+		return true
+	})
+	return rows
+}
+
+// inetRowsAt reads every socket with a local port, connections included.
+func inetRowsAt(network string, port int) []row {
+	var rows []row
+	suffix := fmt.Sprintf(":%04X", port)
+	eachLine("/proc/net/"+network, func(line string) bool {
+		f := strings.Fields(line)
+		if len(f) > 1 && strings.HasSuffix(f[1], suffix) {
+			if r, ok := parseInet(network, line); ok {
+				rows = append(rows, r)
+			}
+		}
 		return true
 	})
 	return rows
