@@ -28,7 +28,7 @@ var ErrUnknownID = errors.New("no process with this id")
 var ErrNoSpool = errors.New("the process has no spool")
 
 // ErrOutputBusy is the answer for a second reader.
-var ErrOutputBusy = spool.ErrBusy
+var ErrOutputBusy = errors.New("the output has a reader already")
 
 // ErrClosed is the answer of a Starter that was closed.
 var ErrClosed = errors.New("the starter is closed")
@@ -57,7 +57,10 @@ func ReadSpool(dir string) (Output, error) { return asOutput(spool.Read(dir)) }
 
 // asOutput keeps a nil *Reader from becoming an Output that is not nil.
 func asOutput(r *spool.Reader, err error) (Output, error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, spool.ErrBusy):
+		return nil, ErrOutputBusy
+	case err != nil:
 		return nil, err
 	}
 	return r, nil
