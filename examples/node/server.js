@@ -25,7 +25,9 @@ server.on('connection', (socket) => {
   socket.on('close', () => open.delete(socket));
 });
 
-process.on('SIGTERM', () => {
+process.once('SIGTERM', stop).once('SIGINT', stop);
+
+function stop() {
   draining = true;
   // http's own close() would hang up on idle connections at once, just when a
   // client may be sending on one; net's only stops accepting.
@@ -33,8 +35,8 @@ process.on('SIGTERM', () => {
   setTimeout(() => {
     for (const socket of open) if (!socket.busy) socket.destroy();
   }, idleGrace).unref();
-});
+}
 
-server.listen(process.env.LISTEN_FDS ? { fd: 3 } : { port: 8087, host: '127.0.0.1' }, () => {
+server.listen(process.env.LISTEN_FDS ? { fd: 3 } : { port: process.env.PORT || 8087, host: '127.0.0.1' }, () => {
   console.log(`serving release ${release}`);
 });

@@ -9,6 +9,7 @@
 //	prop orphans N        leave N zombies to whoever adopts them, stay
 //	prop ignore           ignore every polite signal
 //	prop exit CODE        end with a code
+//	prop mark DIR         make a file in DIR that is named by the pid, stay
 package main
 
 import (
@@ -50,6 +51,11 @@ func main() {
 	case "ignore":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 		<-time.After(time.Hour)
+	case "mark":
+		if err := os.WriteFile(arg+"/"+strconv.Itoa(os.Getpid()), nil, 0o600); err != nil {
+			fail(err.Error())
+		}
+		stay()
 	case "exit":
 		os.Exit(number(arg))
 	default:
