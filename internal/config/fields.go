@@ -173,6 +173,8 @@ func (d *decoder) unknown(path string, p pair, fields []field) {
 	if near := spec.Nearest(p.key, names); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 		d.meant[join(path, near)] = true
+	} else if path == "" && p.value.get("command") != nil {
+		fix = "indent it, so that it stands in apps"
 	} else if hint := foreignKeys()[p.key]; hint != "" {
 		fix = "write " + hint
 		d.meant[join(path, hint)] = true

@@ -127,11 +127,12 @@ func explainSyntax(data []byte, err error) (at place, text, fix string) {
 		return place{}, "the file is not valid YAML (" + err.Error() + ")", ""
 	}
 	at = place{bad.Mark.Line, bad.Mark.Column}
-	line := ""
-	if lines := strings.Split(string(data), "\n"); at.line >= 1 && at.line <= len(lines) {
-		line = lines[at.line-1]
+	line, rest := lineAt(data, at)
+	// Inside of a quote or bracket, the place where that begins says more.
+	open := place{bad.ContextMark.Line, bad.ContextMark.Column}
+	if _, from := lineAt(data, open); open.line > 0 && from != "" && strings.IndexByte("\"'[{", from[0]) >= 0 && open.line < at.line {
+		return open, "what " + from[:1] + " begins here is not closed", fmt.Sprintf("close it, at the latest before line %d", at.line)
 	}
-	rest := line[min(max(at.column-1, 0), len(line)):]
 	switch indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]; {
 	case strings.Contains(indent, "\t"):
 		return place{at.line, strings.IndexByte(line, '\t') + 1}, "a tab stands in the indentation", "indent with spaces"
@@ -149,6 +150,14 @@ func explainSyntax(data []byte, err error) (at place, text, fix string) {
 		text += ")"
 	}
 	return at, text, "look at the indentation, quotes and brackets here and just above"
+}
+
+// lineAt returns the line of a place, and what of it stands there and behind.
+func lineAt(data []byte, at place) (line, rest string) {
+	if lines := strings.Split(string(data), "\n"); at.line >= 1 && at.line <= len(lines) {
+		line = lines[at.line-1]
+	}
+	return line, line[min(max(at.column-1, 0), len(line)):]
 }
 
 // convert never returns nil.
