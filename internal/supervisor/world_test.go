@@ -34,7 +34,9 @@ type world struct {
 	mu      sync.Mutex
 	accepts listener.Answer
 	own     []listener.Socket
-	notify  map[string]*fakeNotify // by the last part of its process ID
+	// bindError is what the next binds fail with; nil: they succeed.
+	bindError error
+	notify    map[string]*fakeNotify // by the last part of its process ID
 }
 
 type fakeNotify struct {
@@ -55,6 +57,9 @@ func inWorld(t *testing.T, test func(w *world)) {
 			Project: "test", Node: "here", Starter: w.fake, Store: process.NewDirectStore(),
 			Events: w.hub, LogDir: dir + "/log", RunDir: dir,
 			bind: func(spec.Listener) (*os.File, error) {
+				if w.bindError != nil {
+					return nil, w.bindError
+				}
 				fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 				return os.NewFile(uintptr(fd), "socket"), err
 			},

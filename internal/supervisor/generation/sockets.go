@@ -2,6 +2,7 @@ package generation
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,7 +29,7 @@ func (s *Sockets) Prebind(apps []spec.App) *fault.Fault {
 	for _, app := range apps {
 		for _, l := range app.Listen {
 			name := storeName(app.Name, l)
-			if holds(kept, name, l) {
+			if slices.Contains(kept, name) {
 				continue
 			}
 			b, err := s.bind(app.Name, l)
@@ -45,15 +46,6 @@ func (s *Sockets) Prebind(apps []spec.App) *fault.Fault {
 		}
 	}
 	return nil
-}
-
-func holds(kept []string, name string, l spec.Listener) bool {
-	for _, k := range kept {
-		if k == name || sameSocket(k, l) {
-			return true
-		}
-	}
-	return false
 }
 
 // takePrebound hands a listener bound in advance to the generation that uses it.
@@ -121,12 +113,17 @@ func sameSocket(name string, l spec.Listener) bool {
 	return key == l.Key() && !strings.HasSuffix(key, ":0")
 }
 
-// Release closes listeners for good.
+// Release closes listeners for good. A socket that another app has taken over
+// stays.
 func (s *Sockets) Release(pool string, listeners []*Listener) {
 	for _, b := range listeners {
-		listener.Unlink(b.Spec, b.File)
-		if kept, err := s.Store.Take(storeName(pool, b.Spec)); err == nil && kept != nil {
+		kept, err := s.Store.Take(storeName(pool, b.Spec))
+		if err == nil && kept != nil {
 			kept.Close()
+		}
+		taken := func(name string) bool { return sameSocket(name, b.Spec) }
+		if !slices.ContainsFunc(s.Store.List(), taken) {
+			listener.Unlink(b.Spec, b.File)
 		}
 		b.File.Close()
 	}

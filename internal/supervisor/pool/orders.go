@@ -53,7 +53,7 @@ func (p *Pool) answer(ctx context.Context, c <-chan *fault.Fault) *fault.Fault {
 func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies Dependencies) *fault.Fault {
 	begun := make(chan *fault.Fault, 2) // a hopeless dependency, and the start itself
 	var epoch int
-	p.do(func() { p.wanted = true; epoch = p.halts })
+	p.do(func() { p.wanted, p.changed, epoch = true, true, p.halts })
 	stopped := func() (yes bool) { p.do(func() { yes = p.halts != epoch }); return yes }
 	item := lineItem{dropped: func(f *fault.Fault) { begun <- f }}
 	item.run = func() {

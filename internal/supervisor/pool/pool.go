@@ -72,6 +72,7 @@ type Pool struct {
 	line    []lineItem // orders that wait for the rollout
 	waiters []*waiter
 
+	changed  bool         // since Shared.Changed was called last
 	state    event.Health // last one told
 	broken   bool         // a step panicked
 	warnings []warning
@@ -196,7 +197,10 @@ func (p *Pool) settle() {
 			Data: event.AppState{From: from, To: now, Why: why},
 		})
 	}
-	p.shared.Changed(p.name, p.end())
+	if p.changed {
+		p.changed = false
+		p.shared.Changed(p.name, p.end())
+	}
 }
 
 // tidy forgets replaced workers that are gone, and slots beyond the pool's size.

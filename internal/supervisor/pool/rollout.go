@@ -135,7 +135,7 @@ func (r *rollout) first(gen *generation.Generation) {
 	for _, s := range p.slots {
 		s.cur, s.ended = nil, false
 	}
-	p.rollout, r.ended = nil, true
+	p.rollout, r.ended, p.changed = nil, true, true
 	p.size(r.want.App.Workers, "")
 	r.answer(nil)
 }
@@ -411,7 +411,7 @@ func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
 	if r.ended {
 		return
 	}
-	r.ended, r.phase, r.p.rollout = true, phase, nil
+	r.ended, r.phase, r.p.rollout, r.p.changed = true, phase, nil, true
 	if r.cancel != nil {
 		r.cancel()
 	}

@@ -33,7 +33,7 @@ type Shared struct {
 	LogFile func(spec.App) string
 	// Sockets are the listeners of all apps.
 	Sockets *generation.Sockets
-	// Changed is called in a pool's goroutine after each of its steps; end is
+	// Changed is called in a pool's goroutine when something has changed; end is
 	// nil unless all its workers have ended by themselves. It must not wait
 	// for a pool.
 	Changed func(app string, end *End)

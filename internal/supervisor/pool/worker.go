@@ -367,6 +367,7 @@ func (w *worker) fail(f *fault.Fault) {
 func (w *worker) transition(to event.State, why string) {
 	from := w.state
 	w.state, w.why = to, why
+	w.pool.changed = true
 	data := event.WorkerState{From: from, To: to, Why: why, Release: w.gen.Release.Name}
 	if to == event.Backoff {
 		next := w.next
