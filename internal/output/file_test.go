@@ -229,7 +229,9 @@ func TestReopen(t *testing.T) {
 	o := options(t)
 	l := open(t, o)
 	printed(t, l, Worker{}, "1\n")
-	l.Reopen()
+	if err := l.Reopen(); err != nil {
+		t.Error(err)
+	}
 	printed(t, l, Worker{}, "2\n")
 	if got := checkJSON(t, o.File); !cmp.Equal(got, []string{"1", "2"}) {
 		t.Error(got)

@@ -143,7 +143,7 @@ func (l *Log) Reconfigure(s spec.Log, file string) error {
 		r.shrink(l.set.Lines)
 	}
 	l.mu.Unlock()
-	l.order(func(w *writer) {
+	return l.order(func(w *writer) {
 		w.drain()
 		l.replace(func() view {
 			w.target.close()
@@ -151,21 +151,30 @@ func (l *Log) Reconfigure(s spec.Log, file string) error {
 			return w.target.view()
 		})
 	})
-	return nil
 }
 
 // Reopen makes the target open its file or socket anew, e.g. after logrotate
 // moved the file. A moved or deleted file is noticed anyway at the next write.
-func (l *Log) Reopen() { l.order(func(w *writer) { w.target.reopen() }) }
+func (l *Log) Reopen() error { return l.order(func(w *writer) { w.target.reopen() }) }
 
-// order has the writer do something between two writes, and waits for it.
-func (l *Log) order(do func(*writer)) {
+// order has the writer do something between two writes, and waits until it is
+// done; a target that stands still in a write makes it fail.
+func (l *Log) order(do func(*writer)) error {
+	late := time.NewTimer(closeTimeout)
+	defer late.Stop()
 	done := newDone()
 	select {
 	case l.orders <- func(w *writer) { defer close(done); do(w) }:
-		<-done
+		select {
+		case <-done:
+			return nil
+		case <-late.C:
+		}
 	case <-l.quit:
+		return nil
+	case <-late.C:
 	}
+	return fault.New(fault.LogWrite, "%s: the log stands still", l.app)
 }
 
 // Counts returns the counters.

@@ -75,19 +75,17 @@ type snapshot struct {
 	tail []api.Record // not yet in the file, or all there is when it is in memory
 }
 
-// snapshot takes only the memory where that holds the last n records. also runs
-// at its moment, with l.mu held.
+// snapshot takes only the memory where that holds the last n records; then it
+// does not wait for a disk. also runs at its moment, with l.mu held.
 func (l *Log) snapshot(f Filter, n int, also func()) snapshot {
+	if s, ok := l.inMemory(f, n, also); ok {
+		return s
+	}
 	l.moving.Lock()
 	defer l.moving.Unlock()
 	l.mu.Lock()
 	if also != nil {
 		also()
-	}
-	tail, enough := l.remembered(f, n)
-	if enough || l.view.path == "" {
-		l.mu.Unlock()
-		return snapshot{app: l.app, tail: tail}
 	}
 	s := snapshot{app: l.app, size: l.view.size, tail: l.unwritten()}
 	path, file := l.view.path, l.view.file
@@ -101,6 +99,19 @@ func (l *Log) snapshot(f Filter, n int, also func()) snapshot {
 		}
 	}
 	return s
+}
+
+func (l *Log) inMemory(f Filter, n int, also func()) (snapshot, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tail, enough := l.remembered(f, n)
+	if !enough && l.view.path != "" {
+		return snapshot{}, false
+	}
+	if also != nil {
+		also()
+	}
+	return snapshot{app: l.app, tail: tail}, true
 }
 
 // again opens an open file once more, for reading, also when it was moved.
