@@ -27,7 +27,7 @@ func (a *Attempt) watchSockets() {
 		hasPorts: func() { a.post(func() { a.met(needPort) }) },
 		ignores:  func(own []listener.Socket) { a.post(func() { a.ignoresListeners(own) }) },
 	}
-	if _, ok := launch.Wrapper(app.Command); ok {
+	if _, ok := launch.WrapperOf(app); ok {
 		look.patience = wrapperPatience
 	}
 	for _, l := range a.cfg.Listeners {
@@ -138,7 +138,7 @@ func (a *Attempt) ignoresListeners(own []listener.Socket) {
 	if len(foreign) > 0 {
 		f.Text += "; it listens on " + strings.Join(foreign, ", ") + " instead"
 	}
-	if name, ok := launch.Wrapper(a.app.Command); ok {
+	if name, ok := launch.WrapperOf(a.app); ok {
 		f.Fix = fmt.Sprintf("%s stands between muster and the server: %s", name, f.Fix)
 	}
 	a.noAccept = f

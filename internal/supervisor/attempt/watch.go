@@ -2,7 +2,6 @@ package attempt
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -10,7 +9,6 @@ import (
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
-	"github.com/muster-run/muster/spec"
 )
 
 // watchNotify reads sd_notify until the socket is closed.
@@ -75,11 +73,14 @@ func (a *Attempt) setWatchdog(d time.Duration) {
 
 // watchHealth runs the health check until the watchers end.
 func (a *Attempt) watchHealth() {
-	h := a.app.Health
-	if h == nil {
+	h, err := launch.Health(a.app, a.cfg.Worker.Slot)
+	if h == nil && err == nil {
 		return
 	}
-	probe, err := a.probe(*h)
+	var probe health.Probe
+	if err == nil {
+		probe, err = health.NewProbe(*h, runner{a.sideCommand(a.app.Command)})
+	}
 	if err != nil {
 		a.cfg.Events.Warned(fault.From(err))
 		return
@@ -111,23 +112,6 @@ func (a *Attempt) probed(res health.Result) {
 		Result: res, Verdict: verdict, InARow: a.tracker.InARow(),
 		Overdue: verdict == health.Starting && rules.Grace > 0 && time.Since(a.startedAt) > rules.Grace.D(),
 	})
-}
-
-// probe makes the health check of this process.
-func (a *Attempt) probe(h spec.Health) (health.Probe, error) {
-	h.Command = slices.Clone(h.Command)
-	texts := []*string{&h.URL, &h.Address}
-	for i := range h.Command {
-		texts = append(texts, &h.Command[i])
-	}
-	for _, text := range texts {
-		out, err := launch.Expand(*text, a.app, a.cfg.Worker.Slot)
-		if err != nil {
-			return nil, err
-		}
-		*text = out
-	}
-	return health.NewProbe(h, runner{a.sideCommand(a.app.Command)})
 }
 
 // sideCommand is a command in the worker's surroundings.

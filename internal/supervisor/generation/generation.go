@@ -114,7 +114,7 @@ func (s Prepare) Run(ctx context.Context) (*Generation, error) {
 }
 
 func (s Prepare) bind(gen *Generation) error {
-	for _, l := range gen.Release.App.Listen {
+	for _, l := range owned(gen.Release.App) {
 		i := slices.IndexFunc(s.Have, func(b *Listener) bool { return b.Spec.Key() == l.Key() })
 		if i >= 0 {
 			known := *s.Have[i]

@@ -20,6 +20,7 @@ type Sockets struct {
 
 	mu       sync.Mutex
 	prebound map[string]*Listener // by Store name; see Prebind
+	open     map[string]*os.File  // by Store name
 }
 
 // Prebind binds every listener of the apps that is new, before anything is
@@ -27,7 +28,7 @@ type Sockets struct {
 func (s *Sockets) Prebind(apps []spec.App) *fault.Fault {
 	kept := s.Store.List()
 	for _, app := range apps {
-		for _, l := range app.Listen {
+		for _, l := range owned(app) {
 			name := storeName(app.Name, l)
 			if slices.Contains(kept, name) {
 				continue
@@ -78,32 +79,45 @@ func (s *Sockets) bind(pool string, l spec.Listener) (*Listener, error) {
 	if b := s.takePrebound(name); b != nil {
 		return b, nil
 	}
-	file, err := s.inherit(l)
-	if file == nil && err == nil {
-		file, err = s.Bind(l)
-	}
-	if err != nil {
-		return nil, fault.From(err).At(pool)
+	file := s.inherit(l)
+	if file == nil {
+		bound, err := s.Bind(l)
+		if err != nil {
+			return nil, fault.From(err).At(pool)
+		}
+		file = bound
 	}
 	inode, err := listener.Inode(file)
 	if err == nil {
 		err = s.Store.Put(name, file)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
-		file.Close()
+		if !s.shared(file) {
+			file.Close()
+		}
 		return nil, fault.New(fault.Bind, "cannot keep the listener %s: %w", l.Key(), err).At(pool)
 	}
+	if s.open == nil {
+		s.open = map[string]*os.File{}
+	}
+	s.open[name] = file
 	return &Listener{Spec: l, File: file, Inode: inode, Addr: listener.Addr(file), fresh: true}, nil
 }
 
-// inherit finds the socket in the Store under any app's name.
-func (s *Sockets) inherit(l spec.Listener) (*os.File, error) {
-	for _, name := range s.Store.List() {
+// inherit finds a socket that another app holds. It is the same *os.File: a
+// second one over a socket that workers have made non-blocking would be watched
+// by the runtime's poller, and every connection would wake the agent.
+func (s *Sockets) inherit(l spec.Listener) *os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, file := range s.open {
 		if sameSocket(name, l) {
-			return s.Store.Get(name)
+			return file
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // sameSocket: a name in the Store stands for the listener's address. A port
@@ -113,21 +127,45 @@ func sameSocket(name string, l spec.Listener) bool {
 	return key == l.Key() && !strings.HasSuffix(key, ":0")
 }
 
+// shared: some app holds the file; mu is held.
+func (s *Sockets) shared(file *os.File) bool {
+	for _, f := range s.open {
+		if f == file {
+			return true
+		}
+	}
+	return false
+}
+
 // Release closes listeners for good. A socket that another app has taken over
 // stays.
 func (s *Sockets) Release(pool string, listeners []*Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, b := range listeners {
-		kept, err := s.Store.Take(storeName(pool, b.Spec))
-		if err == nil && kept != nil {
+		name := storeName(pool, b.Spec)
+		if kept, err := s.Store.Take(name); err == nil && kept != nil {
 			kept.Close()
 		}
-		taken := func(name string) bool { return sameSocket(name, b.Spec) }
-		if !slices.ContainsFunc(s.Store.List(), taken) {
-			listener.Unlink(b.Spec, b.File)
+		delete(s.open, name)
+		if !s.shared(b.File) {
+			_ = listener.Unlink(b.Spec, b.File)
+			b.File.Close()
 		}
-		b.File.Close()
 	}
 }
 
 // storeName is a listener's name in the Store. It derives from the address, so that a later agent finds it.
 func storeName(pool string, l spec.Listener) string { return pool + "/" + l.Key() }
+
+// owned are an app's listeners; a unix socket belongs to the app's user unless
+// something else is written.
+func owned(app spec.App) []spec.Listener {
+	list := slices.Clone(app.Listen)
+	for i := range list {
+		if list[i].Network == "unix" && list[i].Owner == "" {
+			list[i].Owner = app.User
+		}
+	}
+	return list
+}
