@@ -150,6 +150,10 @@ func (a *Agent) claim() error {
 
 func (a *Agent) buildSupervisor() error {
 	a.undo("events", func() error { a.events.Close(); return nil })
+	// We hold the lock, so whoever has a notify socket here has lost its agent.
+	if n, err := process.KillLeftovers("NOTIFY_SOCKET", a.paths.Runtime+"/"); n > 0 || err != nil {
+		a.opts.Log.Warn("workers of an agent that was killed were left and have been ended", "count", n, "error", err)
+	}
 	if err := process.Subreap(); err != nil {
 		a.opts.Log.Warn("orphans of workers are not noticed", "error", err)
 	}
