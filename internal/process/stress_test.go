@@ -209,6 +209,19 @@ func TestCloseEndsNoProcess(t *testing.T) {
 	if _, err := syscall.Wait4(p.PID, &status, 0, nil); err != nil || status.Signal() != syscall.SIGKILL {
 		t.Errorf("%v, %v", status, err)
 	}
+	if p.Cgroup == "" {
+		return
+	}
+	// The next agent of this name clears up what this one had to leave.
+	if d, err = process.NewDirect(process.Options{Project: t.Name()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(p.Cgroup); !os.IsNotExist(err) {
+		t.Errorf("the cgroup stays: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // The cgroup is where a process says it is, and goes with it.

@@ -51,6 +51,9 @@ func Open(root, name string) *Tree {
 	}
 	top := filepath.Join(root, "muster")
 	dir := filepath.Join(top, Name(name))
+	if !missing(dir) {
+		_ = Remove(dir) // what is empty: an agent of this name was killed
+	}
 	err = os.MkdirAll(dir, 0o755)
 	for range 3 {
 		if err == nil {
@@ -94,7 +97,10 @@ func (g *Tree) Make(id string, cpu float64) string {
 	}
 	dir := filepath.Join(g.dir, Name(id))
 	err := os.Mkdir(dir, 0o755)
-	if errors.Is(err, os.ErrExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist): // another agent of this name has cleared up
+		err = os.MkdirAll(dir, 0o755)
+	case errors.Is(err, os.ErrExist):
 		// Left by an earlier process of this ID; it must not share its end.
 		if Remove(dir) == nil {
 			err = os.Mkdir(dir, 0o755)
