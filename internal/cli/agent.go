@@ -12,6 +12,8 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/console"
+	"github.com/muster-run/muster/internal/process/apart"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -21,8 +23,8 @@ func (s *session) agentCommand() *cobra.Command {
 		Use: "agent", Short: "Run as a background agent (started by `muster up -d`)", Hidden: true,
 		Args: exactly(0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a := &announcement{to: os.NewFile(answerFD, "answer")}
-			syscall.CloseOnExec(answerFD)
+			a := &announcement{to: os.NewFile(apart.AnswerFD, "answer")}
+			syscall.CloseOnExec(apart.AnswerFD)
 			err := s.runAgent(cmd.Context(), a)
 			a.tell(fault.From(err))
 			return err
@@ -64,7 +66,7 @@ func (s *session) runAgent(ctx context.Context, told *announcement) error {
 	if err != nil {
 		return err
 	}
-	wait := s.show(a, true)
+	wait := console.Show(console.Options{Agent: a, Out: s.out, Err: s.err, LifecycleOnly: true})
 	code, err := a.Run(ctx)
 	wait()
 	if err != nil {

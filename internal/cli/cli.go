@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
 
 // session is one run of the command line.
 type session struct {
 	stdin    io.Reader
-	out, err *printer
+	out, err *show.Printer
 	environ  []string
 	flags    globalFlags
 }
@@ -43,9 +44,10 @@ func (s status) Error() string { return "exit status" }
 // 124 timed out, 130 interrupted; `run` and `exec` pass their program's code.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
 	noColour := hasFlag(args, "--no-color")
+	get := func(name string) string { return getenv(environ, name) }
 	s := &session{
 		stdin: stdin, environ: environ,
-		out: newPrinter(stdout, environ, noColour), err: newPrinter(stderr, environ, noColour),
+		out: show.NewPrinter(stdout, get, noColour), err: show.NewPrinter(stderr, get, noColour),
 	}
 	root := s.root()
 	root.SetArgs(negatives(args))
@@ -89,24 +91,24 @@ func (s *session) finish(err error) int {
 // and what to do, indented.
 func (s *session) printFault(f *fault.Fault) {
 	var b strings.Builder
-	b.WriteString(s.err.paint(red, "error:") + " ")
+	b.WriteString(s.err.Paint(show.Red, "error:") + " ")
 	if f.Where != "" && !strings.HasPrefix(f.Text, f.Where) {
 		b.WriteString(f.Where + ": ")
 	}
-	b.WriteString(f.Text + " " + s.err.paint(dim, "("+string(f.Code)+")") + "\n")
+	b.WriteString(f.Text + " " + s.err.Paint(show.Dim, "("+string(f.Code)+")") + "\n")
 	for _, line := range f.Output {
-		b.WriteString("  " + s.err.paint(dim, "|") + " " + line + "\n")
+		b.WriteString("  " + s.err.Paint(show.Dim, "|") + " " + line + "\n")
 	}
 	if f.Fix != "" {
-		b.WriteString("  " + s.err.paint(dim, "fix:") + " " + f.Fix + "\n")
+		b.WriteString("  " + s.err.Paint(show.Dim, "fix:") + " " + f.Fix + "\n")
 	}
-	s.err.printf("%s", b.String())
+	s.err.Printf("%s", b.String())
 }
 
 // note prints a line for people, unless -q was given.
 func (s *session) note(format string, args ...any) {
 	if !s.flags.quiet {
-		s.err.line(format, args...)
+		s.err.Line(format, args...)
 	}
 }
 
@@ -186,7 +188,7 @@ func (s *session) globalFlags(f *pflag.FlagSet) {
 }
 
 func (s *session) welcome() error {
-	s.out.printf("%s", `muster runs server programs as supervised pools of workers.
+	s.out.Printf("%s", `muster runs server programs as supervised pools of workers.
 
   muster run -n 4 --listen :8000 -- gunicorn app:app   run a program, no file needed
   muster up                                            run the apps of ./muster.yaml

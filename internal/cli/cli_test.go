@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/reference"
 )
 
 // awaitDeadline bounds every wait of a transcript.
@@ -137,7 +138,7 @@ func getCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 // TestReferenceIsUpToDate fails when a page was not made anew after a change.
 func TestReferenceIsUpToDate(t *testing.T) {
-	for name, want := range pages((&session{out: &printer{w: io.Discard}, err: &printer{w: io.Discard}}).root()) {
+	for name, want := range reference.Pages((&session{out: plain(io.Discard), err: plain(io.Discard)}).root()) {
 		got, err := os.ReadFile(filepath.Join("../../docs/reference", name))
 		if err != nil {
 			t.Error(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 )
 
 // completionPatience bounds the question to the agent: a shell waits for it.
@@ -69,7 +70,7 @@ func (s *session) selectors(ctx context.Context, word string) []string {
 		}
 		if strings.Contains(word, "#") {
 			for _, w := range a.Workers {
-				list = append(list, workerName(w.App, w.Slot))
+				list = append(list, show.WorkerName(w.App, w.Slot))
 			}
 		}
 	}

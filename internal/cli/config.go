@@ -1,11 +1,10 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
 )
@@ -44,7 +43,7 @@ func (s *session) configShow() *cobra.Command {
 					return err
 				}
 			}
-			s.out.printf("%s", config.Show(loaded, origin))
+			s.out.Printf("%s", config.Show(loaded, origin))
 			return nil
 		},
 	}
@@ -93,60 +92,8 @@ func (s *session) showChanges(changes []spec.Change) error {
 		return err
 	}
 	if len(changes) == 0 {
-		s.out.line("no changes")
+		s.out.Line("no changes")
 	}
-	s.listChanges(s.out, changes)
+	show.Changes(s.out, changes)
 	return nil
-}
-
-// listChanges prints one block for each app: what happens to it, and why.
-func (s *session) listChanges(p *printer, changes []spec.Change) {
-	seen := ""
-	for _, c := range changes {
-		if title := changeTitle(c); title != seen {
-			p.line("%s", p.paint(changeInk(c.Action), title))
-			seen = title
-		}
-		if c.Field != "" {
-			p.line("    %s", changeWords(c))
-		}
-	}
-}
-
-func changeTitle(c spec.Change) string {
-	switch c.Action {
-	case spec.AddApp:
-		return "+ " + c.App
-	case spec.RemoveApp:
-		return "- " + c.App
-	case spec.ReloadApp:
-		return "~ " + c.App + " (its workers are replaced, rolling)"
-	case spec.ScaleApp:
-		return "~ " + c.App + " (scaled)"
-	case spec.UpdateApp:
-		return "~ " + c.App + " (no worker is touched)"
-	case spec.UpdateSpec:
-	}
-	return "~ project"
-}
-
-func changeInk(a spec.Action) ink {
-	switch a {
-	case spec.AddApp:
-		return green
-	case spec.RemoveApp:
-		return red
-	case spec.ReloadApp, spec.ScaleApp, spec.UpdateApp, spec.UpdateSpec:
-	}
-	return yellow
-}
-
-func changeWords(c spec.Change) string {
-	switch {
-	case c.Old == "":
-		return fmt.Sprintf("%s: %s", c.Field, c.New)
-	case c.New == "":
-		return fmt.Sprintf("%s: %s (removed)", c.Field, c.Old)
-	}
-	return fmt.Sprintf("%s: %s -> %s", c.Field, c.Old, c.New)
 }

@@ -52,7 +52,7 @@ func (s *session) down(cmd *cobra.Command, flags *orderFlags, request api.StopRe
 		return err
 	}
 	if !s.flags.quiet {
-		s.out.line("%s is down (agent %d has ended)", t.name, pid)
+		s.out.Line("%s is down (agent %d has ended)", t.name, pid)
 	}
 	return nil
 }

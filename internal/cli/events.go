@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 )
 
 // errSeenAll ends a listing of past events.
@@ -46,7 +47,7 @@ func (s *session) events(ctx context.Context, after uint64, follow bool) error {
 		var cancel context.CancelFunc
 		ctx, cancel = interruptible(ctx)
 		defer cancel()
-		err = c.Events(ctx, after, s.printEvent(newNarrator()))
+		err = c.Events(ctx, after, s.printEvent(show.NewNarrator()))
 		if fault.CodeOf(err) == fault.Interrupted {
 			return nil
 		}
@@ -56,7 +57,7 @@ func (s *session) events(ctx context.Context, after uint64, follow bool) error {
 }
 
 // printEvent prints one event in the chosen format.
-func (s *session) printEvent(n *narrator) func(event.Event) error {
+func (s *session) printEvent(n *show.Narrator) func(event.Event) error {
 	whole := s.format() == formatJSON || s.format() == formatJSONL
 	return func(e event.Event) error {
 		if whole {
@@ -67,12 +68,12 @@ func (s *session) printEvent(n *narrator) func(event.Event) error {
 			_, err = s.out.Write(append(text, '\n'))
 			return err
 		}
-		text, m := n.line(e)
+		text, m := n.Line(e)
 		if text == "" {
 			return nil
 		}
-		if i := m.ink(); i != 0 {
-			text = s.out.paint(i, text)
+		if i := m.Ink(); i != 0 {
+			text = s.out.Paint(i, text)
 		}
 		_, err := s.out.Write([]byte(e.Time.Local().Format("2006-01-02 15:04:05.000") + " " + text + "\n"))
 		return err
@@ -85,7 +86,7 @@ func (s *session) pastEvents(ctx context.Context, c *client.Client, after uint64
 	defer cancel(nil)
 	quiet := time.AfterFunc(time.Second, func() { cancel(errSeenAll) })
 	defer quiet.Stop()
-	print := s.printEvent(newNarrator())
+	print := s.printEvent(show.NewNarrator())
 	err := c.Events(ctx, after, func(e event.Event) error {
 		quiet.Reset(eventsPause)
 		return print(e)

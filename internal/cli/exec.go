@@ -1,16 +1,9 @@
 package cli
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
-	"strings"
-	"syscall"
-
 	"github.com/spf13/cobra"
 
-	"github.com/muster-run/muster/api"
-	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/apart"
 )
 
 func (s *session) execCommand() *cobra.Command {
@@ -30,46 +23,8 @@ func (s *session) execCommand() *cobra.Command {
 			if err != nil {
 				return t.unreachable(err)
 			}
-			return become(l, args[1:])
+			return apart.Become(apart.Program{Argv: args[1:], Env: l.Env, Dir: l.Dir, User: l.User, Group: l.Group})
 		},
 		ValidArgsFunction: s.completeSelectors,
 	}
-}
-
-// become replaces this process by the command, so that the terminal, signals
-// and the exit code are its own. It returns only an error.
-func become(l api.Launch, argv []string) error {
-	if err := os.Chdir(l.Dir); err != nil {
-		return fault.New(fault.DirMissing, "cannot enter the app's directory: %w", err)
-	}
-	path, err := findProgram(argv[0], getenv(l.Env, "PATH"))
-	if err != nil {
-		return err
-	}
-	if err := assume(l.User, l.Group); err != nil {
-		return err
-	}
-	err = syscall.Exec(path, argv, l.Env)
-	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOEXEC) {
-		return fault.New(fault.CommandDenied, "cannot run %s: %w", path, err)
-	}
-	return fault.New(fault.StartFailed, "cannot run %s: %w", path, err)
-}
-
-// findProgram looks a program up in the app's PATH, not in this command's.
-func findProgram(name, path string) (string, error) {
-	if strings.Contains(name, "/") {
-		if _, err := os.Stat(name); err != nil {
-			return "", fault.New(fault.CommandNotFound, "there is no program %s", name)
-		}
-		return name, nil
-	}
-	for _, dir := range filepath.SplitList(path) {
-		candidate := filepath.Join(dir, name)
-		info, err := os.Stat(candidate)
-		if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
-			return candidate, nil
-		}
-	}
-	return "", fault.New(fault.CommandNotFound, "there is no program %s in the app's PATH (%s)", name, path)
 }

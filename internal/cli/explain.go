@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -39,7 +41,7 @@ func (s *session) explain(word string) error {
 		if done, err := s.printData(e); done || err != nil {
 			return err
 		}
-		s.out.printf("%s: %s\n\n%s\n\nfix: %s\nexit code: %d\n", s.out.paint(bold, code), e.Summary, e.Text, e.Fix, e.Exit)
+		s.out.Printf("%s: %s\n\n%s\n\nfix: %s\nexit code: %d\n", s.out.Paint(show.Bold, code), e.Summary, e.Text, e.Fix, e.Exit)
 		return nil
 	}
 	f := fault.New(fault.Usage, "there is no error code %q", word).WithFix("`muster explain` lists them")
@@ -53,11 +55,11 @@ func (s *session) listCodes() error {
 	if done, err := s.printData(fault.Table()); done || err != nil {
 		return err
 	}
-	t := table{columns: []column{{"CODE", 0}, {"EXIT", 1}, {"SUMMARY", 0}}}
+	t := show.Table{Columns: []show.Column{{Name: "CODE"}, {Name: "EXIT", Keep: 1}, {Name: "SUMMARY"}}}
 	for _, e := range fault.Table() {
-		t.add(string(e.Code), exitText(e.Exit), e.Summary)
+		t.Add(string(e.Code), strconv.Itoa(e.Exit), e.Summary)
 	}
-	t.write(s.out)
+	t.Write(s.out)
 	return nil
 }
 

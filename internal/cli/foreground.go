@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/console"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
 )
@@ -23,7 +24,7 @@ func (s *session) foreground(ctx context.Context, loaded *config.Loaded) error {
 	if err != nil {
 		return err
 	}
-	wait := s.show(a, false)
+	wait := console.Show(console.Options{Agent: a, Out: s.out, Err: s.err, Verbose: s.flags.verbose, Quiet: s.flags.quiet})
 	code, err := a.Run(ctx)
 	wait()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -108,19 +109,19 @@ func (v *logView) print(r api.Record) error {
 		return err
 	}
 	if r.Lost > 0 {
-		v.session.err.line("%s", v.session.err.paint(yellow, count(r.Lost, "line")+" lost: this reader was too slow"))
+		v.session.err.Line("%s", v.session.err.Paint(show.Yellow, show.Count(r.Lost, "line")+" lost: this reader was too slow"))
 	}
-	_, err := p.Write([]byte(v.prefix(p, r) + r.Line + reset(p, r.Line) + "\n"))
+	_, err := p.Write([]byte(v.prefix(p, r) + r.Line + show.Reset(p, r.Line) + "\n"))
 	return err
 }
 
 // prefix is "web#0 | ", coloured by app and padded to the longest so far.
-func (v *logView) prefix(p *printer, r api.Record) string {
+func (v *logView) prefix(p *show.Printer, r api.Record) string {
 	name := r.App
 	if r.Slot >= 0 {
-		name = workerName(r.App, r.Slot)
+		name = show.WorkerName(r.App, r.Slot)
 	}
-	return speaker(p, name, v.colour(r.App), v.pad(len(name)))
+	return show.Speaker(p, name, v.colour(r.App), v.pad(len(name)))
 }
 
 func (v *logView) pad(n int) int {
@@ -128,12 +129,12 @@ func (v *logView) pad(n int) int {
 	return v.width
 }
 
-func (v *logView) colour(app string) ink {
+func (v *logView) colour(app string) show.Ink {
 	for i, known := range v.apps {
 		if known == app {
-			return appInk(app, v.apps[:i+1])
+			return show.AppInk(app, v.apps[:i+1])
 		}
 	}
 	v.apps = append(v.apps, app)
-	return appInk(app, v.apps)
+	return show.AppInk(app, v.apps)
 }

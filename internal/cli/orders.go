@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 )
 
 // orderFlags are those of every command that gives an order.
@@ -119,12 +120,12 @@ func (s *session) report(outcome api.Outcome, next string) error {
 		case r.Fault != nil:
 			failed++
 		case !s.flags.quiet:
-			s.out.line("%s", resultLine(r))
+			s.out.Line("%s", resultLine(r))
 		}
 	}
 	if f == nil {
 		if next != "" && len(outcome.Results) > 0 {
-			s.note("%s", s.err.paint(dim, "next: "+next))
+			s.note("%s", s.err.Paint(show.Dim, "next: "+next))
 		}
 		return nil
 	}

@@ -5,94 +5,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
+
+// plain prints without colours.
+func plain(w io.Writer) *show.Printer {
+	return show.NewPrinter(w, func(string) string { return "" }, true)
+}
 
 // sink is a session whose streams are kept.
 func sink() (s *session, out, err *bytes.Buffer) {
 	out, err = &bytes.Buffer{}, &bytes.Buffer{}
-	return &session{out: &printer{w: out}, err: &printer{w: err}}, out, err
-}
-
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 400 * time.Millisecond: "0.4s", 2 * time.Second: "2s", 59 * time.Second: "59s",
-		90 * time.Second: "90s", 3 * time.Minute: "3m", 130 * time.Minute: "2h10m", 2 * time.Hour: "2h",
-		30 * time.Hour: "30h", 100 * time.Hour: "4d",
-	} {
-		if got := age(d); got != want {
-			t.Errorf("age(%s) = %s, want %s", d, got, want)
-		}
-	}
-}
-
-func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1.0K", 27 << 20: "27M", 1500 << 20: "1.5G", 3 << 40: "3.0T", 1023 << 10: "1.0M"} {
-		if got := size(n); got != want {
-			t.Errorf("size(%d) = %s, want %s", n, got, want)
-		}
-	}
-}
-
-func TestTableDropsColumns(t *testing.T) {
-	table := table{columns: []column{{"APP", 0}, {"LOW", 1}, {"HIGH", 2}, {"EMPTY", 9}}}
-	table.add("web", "11", "22", "")
-	table.add("日本", "1", "2", "")
-	for width, want := range map[int]string{
-		0:  "APP   LOW  HIGH\nweb   11   22\n日本  1    2\n",
-		15: "APP   LOW  HIGH\nweb   11   22\n日本  1    2\n",
-		14: "APP   HIGH\nweb   22\n日本  2\n",
-		3:  "APP\nweb\n日本\n",
-	} {
-		var out bytes.Buffer
-		table.write(&printer{w: &out, width: width})
-		if out.String() != want {
-			t.Errorf("width %d:\n%swant\n%s", width, out.String(), want)
-		}
-	}
-}
-
-func TestPrinterColoursOnlyATerminal(t *testing.T) {
-	p := newPrinter(&bytes.Buffer{}, nil, false)
-	if p.colour || p.tty || p.width != 0 || p.paint(red, "x") != "x" {
-		t.Errorf("%+v", p)
-	}
-	if got := (&printer{colour: true}).paint(red, "x"); got != "\x1b[31mx\x1b[0m" {
-		t.Errorf("%q", got)
-	}
-}
-
-func TestYAML(t *testing.T) {
-	v := map[string]any{
-		"a": []any{map[string]any{"x": 1, "xy": []string{"p q", "true"}}, "z", []any{}},
-		"b": map[string]any{}, "c": nil, "d": "1.5", "e": 2.5, "f": "multi\nline",
-	}
-	got, err := toYAML(v)
-	want := `a:
-  - x: 1
-    xy:
-      - "p q"
-      - "true"
-  - z
-  - []
-b: {}
-c: null
-d: "1.5"
-e: 2.5
-f: "multi\nline"
-`
-	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
-		t.Errorf("%v\n%s", err, diff)
-	}
+	return &session{out: plain(out), err: plain(err)}, out, err
 }
 
 func TestFaultOnStderr(t *testing.T) {
@@ -138,7 +70,8 @@ func TestReport(t *testing.T) {
 		{"one of one", []api.Result{{App: "web", Fault: bad}}, "", "error: not ready (E-READY-TIMEOUT)\n  fix: wait\n", 1},
 		{
 			"one of two",
-			[]api.Result{{App: "api", Text: "started"}, {App: "web", Fault: bad}}, "api: started\n",
+			[]api.Result{{App: "api", Text: "started"}, {App: "web", Fault: bad}},
+			"api: started\n",
 			"error: web: not ready (E-READY-TIMEOUT)\n  fix: wait\nerror: 1 of 2 apps failed (E-PARTLY)\n  fix: the list above says which and why\n", 7,
 		},
 	} {
@@ -150,81 +83,6 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestLifecycleLines(t *testing.T) { // S1.6, S1.15
-	at := time.Date(2026, 11, 22, 12, 0, 1, 0, time.UTC)
-	n := newNarrator()
-	next := at.Add(1600 * time.Millisecond)
-	say := func(d event.Data, pid int, after time.Duration) string {
-		text, _ := n.line(event.Event{Time: at.Add(after), App: "web", Slot: 0, PID: pid, Generation: 1, Data: d})
-		return text
-	}
-	for _, c := range []struct{ got, want string }{
-		{say(event.WorkerState{To: event.Starting}, 0, 0), "web#0 starting"},
-		{say(event.WorkerState{To: event.Ready}, 7, 400*time.Millisecond), "web#0 ready (pid 7, 0.4s)"},
-		{say(event.WorkerExit{Code: 1, Uptime: 3 * time.Second}, 7, 0), "web#0 exited with code 1 (pid 7, after 3s)"},
-		{say(event.WorkerExit{Code: -1, Signal: "SIGSEGV", Core: true}, 7, 0), "web#0 was ended by SIGSEGV (pid 7, after 0s, core dumped)"},
-		{say(event.WorkerExit{Planned: true}, 7, 0), ""},
-		{say(event.WorkerState{To: event.Backoff, Next: &next, Why: "exit code 1"}, 7, 0), "web#0 backoff, next start in 1.6s: exit code 1"},
-		{say(event.WorkerState{To: event.Failed, Why: "given up"}, 0, 0), "web#0 failed: given up"},
-		{say(event.WorkerHealth{Failures: 2, Text: "status 500"}, 7, 0), "web#0 health check failed (2 in a row): status 500"},
-		{say(event.WorkerStatus{Text: "warm"}, 7, 0), "web#0 says: warm"},
-		{say(event.Warning{Fault: *fault.New(fault.LogWrite, "full").WithFix("free")}, 0, 0), "warning: web#0: full (E-LOG-WRITE)\n  fix: free"},
-		{say(event.WorkerState{To: event.Failed, Why: "full"}, 0, 0), "web#0 failed"},
-	} {
-		if c.got != c.want {
-			t.Errorf("%q, want %q", c.got, c.want)
-		}
-	}
-}
-
-func TestReloadLines(t *testing.T) {
-	n := newNarrator()
-	for phase, want := range map[event.ReloadPhase]string{
-		event.ReloadQueued: "web reload waits for the one that runs", event.ReloadRunning: "reloading web 1/4",
-		event.ReloadReverting: "web reload is undone, the old release serves on", event.ReloadDone: "web reloaded, 4 workers, release r2",
-		event.ReloadBuilding: "preparing release r2 of web", event.ReloadAborted: "web reload aborted: stopped (E-RELOAD-ABORTED)\n  fix: again",
-	} {
-		d := event.Reload{Phase: phase, Done: 1, Total: 4, Release: "r2"}
-		if phase == event.ReloadAborted {
-			d.Fault = fault.New(fault.ReloadAborted, "stopped").WithFix("again")
-		}
-		if got, _ := n.line(event.Event{App: "web", Slot: event.NoSlot, Data: d}); got != want {
-			t.Errorf("%s: %q, want %q", phase, got, want)
-		}
-	}
-}
-
-func TestStatusSaysWhy(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	before := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
-	apps := []api.App{
-		{Name: "web", Type: spec.Service, Status: event.Degraded, Wanted: 2, Ready: 1, Listen: []string{"tcp://0.0.0.0:80"}, Workers: []api.Worker{
-			{App: "web", Slot: 0, PID: 7, State: event.Ready, StartedAt: before(3 * time.Minute), Health: "failing", HealthText: "status 500", CPU: 1.25, Memory: 5 << 20},
-			{App: "web", Slot: 1, State: event.Backoff, Why: "exit code 1", Restarts: 5, LastRestart: before(2 * time.Minute), Next: before(-3 * time.Second), LastExit: &api.Exit{
-				PID: 6, Code: 1, Uptime: 200 * time.Millisecond, Time: now.Add(-2 * time.Second), Lines: []string{"a", "b", "c", "d"},
-			}},
-		}},
-		{Name: "task", Type: spec.Task, Status: event.AppStopped, Why: "completed", Workers: []api.Worker{{App: "task", State: event.Stopped, LastExit: &api.Exit{}}}},
-	}
-	var out bytes.Buffer
-	v := statusView{printer: &printer{w: &out}, now: now}
-	v.apps(apps)
-	v.reasons(apps)
-	want := `APP   STATUS     WORKERS  HEALTH   CPU   MEM   RESTARTS    UPTIME  PORTS
-web   Degraded   1/2      failing  1.2%  5.0M  5 (2m ago)  3m      :80
-task  Completed  task                          0
-
-web#0 health check fails: status 500
-web#1 backoff: exit code 1 (pid 6 exited with code 1 after 0.2s, 2s ago), next try in 3s
-  | b
-  | c
-  | d
-`
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("%s\n%s", out.String(), diff)
-	}
-}
-
 func TestVerdict(t *testing.T) {
 	app := func(h event.Health) []api.App { return []api.App{{Type: spec.Service, Status: h}} }
 	for _, c := range []struct {
@@ -232,27 +90,18 @@ func TestVerdict(t *testing.T) {
 		named  bool
 		want   int
 	}{
-		{event.Healthy, true, 0}, {event.Reloading, false, 0}, {event.Degraded, false, 3}, {event.Recovering, false, 3},
-		{event.AppFailed, false, 3}, {event.AppStopped, false, 0}, {event.AppStopped, true, 3},
+		{event.Healthy, true, 0},
+		{event.Reloading, false, 0},
+		{event.Degraded, false, 3},
+		{event.Recovering, false, 3},
+		{event.AppFailed, false, 3},
+		{event.AppStopped, false, 0},
+		{event.AppStopped, true, 3},
 	} {
 		s, _, _ := sink()
 		if got := s.finish(verdict(app(c.health), c.named)); got != c.want {
 			t.Errorf("%s, named %v: %d, want %d", c.health, c.named, got, c.want)
 		}
-	}
-}
-
-func TestChanges(t *testing.T) {
-	s, out, _ := sink()
-	s.listChanges(s.out, []spec.Change{
-		{App: "new", Action: spec.AddApp},
-		{App: "web", Action: spec.ReloadApp, Field: "env.A", New: "1"},
-		{App: "web", Action: spec.ReloadApp, Field: "env.B", Old: "1", New: "2"},
-		{App: "old", Action: spec.RemoveApp},
-	})
-	want := "+ new\n~ web (its workers are replaced, rolling)\n    env.A: 1\n    env.B: 1 -> 2\n- old\n"
-	if out.String() != want {
-		t.Errorf("%s", out)
 	}
 }
 

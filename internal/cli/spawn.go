@@ -5,59 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/apart"
 	"github.com/muster-run/muster/spec"
 )
 
-// answerFD is where a background agent tells its starter how it went.
-const answerFD = 3
-
-// answer is one line of JSON on answerFD: a fault, or none when it serves.
+// answer is one line of JSON on the descriptor apart.AnswerFD: a fault, or none when it serves.
 type answer struct {
 	Fault *fault.Fault `json:"fault,omitempty"`
-}
-
-// spawned is a background agent that is being started.
-type spawned struct {
-	pid    int
-	spec   *os.File // its stdin
-	answer *os.File
-}
-
-// spawn starts this binary as a background agent: a session of its own, its
-// output to log, nothing of the terminal.
-func spawn(log *os.File, environ []string) (*spawned, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, fault.New(fault.StartFailed, "cannot find this program's own file: %w", err)
-	}
-	specRead, specWrite, err := os.Pipe()
-	if err != nil {
-		return nil, fault.New(fault.StartFailed, "cannot make a pipe: %w", err)
-	}
-	defer specRead.Close()
-	answerRead, answerWrite, err := os.Pipe()
-	if err != nil {
-		specWrite.Close()
-		return nil, fault.New(fault.StartFailed, "cannot make a pipe: %w", err)
-	}
-	defer answerWrite.Close()
-	child, err := os.StartProcess(exe, []string{"muster", "agent"}, &os.ProcAttr{
-		Dir: "/", Env: detached(environ), Files: []*os.File{specRead, log, log, answerWrite},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		specWrite.Close()
-		answerRead.Close()
-		return nil, fault.New(fault.StartFailed, "cannot start the agent: %w", err)
-	}
-	s := &spawned{pid: child.Pid, spec: specWrite, answer: answerRead}
-	_ = child.Release() // it lives longer than this command
-	return s, nil
 }
 
 // detached drops what would bind the agent to the one who started this command.
@@ -74,15 +31,15 @@ func detached(environ []string) []string {
 	return kept
 }
 
-// introduce hands the spec over and waits until the agent serves.
-func (s *spawned) introduce(ctx context.Context, wanted spec.Spec) error {
-	defer s.answer.Close()
-	stop := context.AfterFunc(ctx, func() { s.answer.Close() })
+// introduce hands the spec to a background agent and waits until it serves.
+func introduce(ctx context.Context, d *apart.Detached, wanted spec.Spec) error {
+	defer d.Answer.Close()
+	stop := context.AfterFunc(ctx, func() { d.Answer.Close() })
 	defer stop()
-	err := json.NewEncoder(s.spec).Encode(wanted)
-	s.spec.Close()
+	err := json.NewEncoder(d.Stdin).Encode(wanted)
+	d.Stdin.Close()
 	var a answer
-	if readErr := json.NewDecoder(s.answer).Decode(&a); readErr != nil {
+	if readErr := json.NewDecoder(d.Answer).Decode(&a); readErr != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -49,8 +50,8 @@ func (s *session) repeat(ctx context.Context, show func(context.Context) error) 
 	tick := time.NewTicker(watchPause)
 	defer tick.Stop()
 	for {
-		if s.out.tty {
-			s.out.printf("\x1b[H\x1b[2J")
+		if s.out.TTY {
+			s.out.Printf("\x1b[H\x1b[2J")
 		}
 		if err := show(ctx); err != nil && fault.CodeOf(err) != "" {
 			return err
@@ -91,28 +92,28 @@ func (s *session) showStatus(st api.Status, workers bool) error {
 		s.printNames(st.Apps, workers)
 		return nil
 	}
-	v := statusView{printer: s.out, now: time.Now(), wide: s.format() == formatWide}
+	v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == formatWide}
 	if len(st.Apps) == 0 {
 		s.note("%s has no apps (agent %d)", st.Project, st.AgentPID)
 		return nil
 	}
-	if workers || v.wide {
-		v.workers(st.Apps)
+	if workers || v.Wide {
+		v.Workers(st.Apps)
 	} else {
-		v.apps(st.Apps)
+		v.Apps(st.Apps)
 	}
-	v.reasons(st.Apps)
+	v.Reasons(st.Apps)
 	return nil
 }
 
 func (s *session) printNames(apps []api.App, workers bool) {
 	for _, a := range apps {
 		if !workers {
-			s.out.line("%s", a.Name)
+			s.out.Line("%s", a.Name)
 			continue
 		}
 		for _, w := range a.Workers {
-			s.out.line("%s", workerName(w.App, w.Slot))
+			s.out.Line("%s", show.WorkerName(w.App, w.Slot))
 		}
 	}
 }
@@ -203,7 +204,7 @@ func (s *session) statusAll(ctx context.Context) error {
 	if len(list) == 0 {
 		return fault.New(fault.NotRunning, "no agent of this user runs").WithFix("`muster up -d` starts one")
 	}
-	v := statusView{printer: s.out, now: time.Now()}
-	v.projects(list)
+	v := show.Status{Printer: s.out, Now: time.Now()}
+	v.Projects(list)
 	return nil
 }

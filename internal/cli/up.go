@@ -14,7 +14,9 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/internal/process/apart"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -85,7 +87,7 @@ func (s *session) update(ctx context.Context, flags *upFlags, t target, wanted s
 		s.note("no changes")
 		return s.settled(ctx, c, t)
 	}
-	s.listChanges(s.err, changes)
+	show.Changes(s.err, changes)
 	if err := s.confirm(flags, changes); err != nil {
 		return err
 	}
@@ -120,8 +122,8 @@ func (s *session) apply(ctx context.Context, flags *upFlags, t target, wanted sp
 func (s *session) applied(ctx context.Context, c *client.Client, outcome api.Outcome) error {
 	st, err := c.Status(ctx)
 	if err == nil && !s.flags.quiet {
-		v := statusView{printer: s.out, now: time.Now(), wide: s.format() == formatWide}
-		v.apps(st.Apps)
+		v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == formatWide}
+		v.Apps(st.Apps)
 	}
 	return s.report(failures(outcome), "muster status; muster logs -f")
 }
@@ -132,7 +134,7 @@ func failures(o api.Outcome) api.Outcome {
 	if o.Fault() != nil {
 		return o
 	}
-	return api.Outcome{Results: []api.Result{{Text: "up: " + count(len(o.Results), "app")}}}
+	return api.Outcome{Results: []api.Result{{Text: "up: " + show.Count(len(o.Results), "app")}}}
 }
 
 // settled prints the status of what runs unchanged.
@@ -161,7 +163,7 @@ func (s *session) confirm(flags *upFlags, changes []spec.Change) error {
 	if len(gone) == 0 || flags.yes || s.flags.noInput || !s.onTerminal() {
 		return nil
 	}
-	s.err.printf("stop and remove %s? [y/N] ", strings.Join(gone, ", "))
+	s.err.Printf("stop and remove %s? [y/N] ", strings.Join(gone, ", "))
 	answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
 	if a := strings.ToLower(strings.TrimSpace(answer)); a == "y" || a == "yes" {
 		return nil
@@ -191,13 +193,13 @@ func (s *session) startAgent(ctx context.Context, t target, wanted spec.Spec) (i
 		return 0, fault.New(fault.StateDir, "cannot open the agent's log: %w", err)
 	}
 	defer log.Close()
-	child, err := spawn(log, s.environ)
+	child, err := apart.Detach([]string{"muster", "agent"}, detached(s.environ), log)
 	if err != nil {
 		return 0, err
 	}
 	wanted.Apps = nil // they are applied over the API, with progress
-	if err := child.introduce(ctx, wanted); err != nil {
+	if err := introduce(ctx, child, wanted); err != nil {
 		return 0, err
 	}
-	return child.pid, nil
+	return child.PID, nil
 }

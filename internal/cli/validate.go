@@ -2,6 +2,8 @@ package cli
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/muster-run/muster/internal/cli/show"
 )
 
 func (s *session) validateCommand() *cobra.Command {
@@ -19,7 +21,7 @@ func (s *session) validateCommand() *cobra.Command {
 				return err
 			}
 			if !s.flags.quiet {
-				s.out.line("%s is valid: %s", loaded.File, count(len(loaded.Spec.Apps), "app"))
+				s.out.Line("%s is valid: %s", loaded.File, show.Count(len(loaded.Spec.Apps), "app"))
 			}
 			return nil
 		},

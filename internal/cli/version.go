@@ -38,7 +38,7 @@ func (s *session) versionCommand() *cobra.Command {
 			if done, err := s.printData(v); done || err != nil {
 				return err
 			}
-			s.out.line("muster %s (%s, %s)", v.Version, v.Go, v.System)
+			s.out.Line("muster %s (%s, %s)", v.Version, v.Go, v.System)
 			return nil
 		},
 	}

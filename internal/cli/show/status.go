@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"fmt"
@@ -15,16 +15,17 @@ import (
 // reasonLines is how many last lines of a failed worker `status` shows.
 const reasonLines = 3
 
-// statusView draws a status for people.
-type statusView struct {
-	printer *printer
-	now     time.Time
-	wide    bool
+// Status draws a status for people.
+type Status struct {
+	Printer *Printer
+	Now     time.Time
+	// Wide shows all last lines of a failed worker.
+	Wide bool
 }
 
-// projects is one row for each agent.
-func (v statusView) projects(list []api.Status) {
-	t := table{columns: []column{{"PROJECT", 0}, {"STATUS", 0}, {"APPS", 5}, {"WORKERS", 6}, {"AGENT", 4}, {"UPTIME", 3}, {"FILE", 2}}}
+// Projects is one row for each agent.
+func (v Status) Projects(list []api.Status) {
+	t := Table{Columns: []Column{{"PROJECT", 0}, {"STATUS", 0}, {"APPS", 5}, {"WORKERS", 6}, {"AGENT", 4}, {"UPTIME", 3}, {"FILE", 2}}}
 	for _, st := range list {
 		ready, wanted, worst := 0, 0, event.Healthy
 		for _, a := range st.Apps {
@@ -33,10 +34,10 @@ func (v statusView) projects(list []api.Status) {
 				worst = a.Status
 			}
 		}
-		t.add(st.Project, v.health(worst), fmt.Sprint(len(st.Apps)), fmt.Sprintf("%d/%d", ready, wanted),
-			fmt.Sprint(st.AgentPID), age(v.now.Sub(st.StartedAt)), st.File)
+		t.Add(st.Project, v.health(worst), fmt.Sprint(len(st.Apps)), fmt.Sprintf("%d/%d", ready, wanted),
+			fmt.Sprint(st.AgentPID), Age(v.Now.Sub(st.StartedAt)), st.File)
 	}
-	t.write(v.printer)
+	t.Write(v.Printer)
 }
 
 // rank orders human states, worst last. What was stopped on purpose is fine.
@@ -56,44 +57,51 @@ func rank(h event.Health) int {
 	return 0
 }
 
-// apps is one row for each app.
-func (v statusView) apps(apps []api.App) {
-	t := table{columns: []column{
-		{"APP", 0}, {"STATUS", 0}, {"WORKERS", 9}, {"HEALTH", 5}, {"CPU", 4}, {"MEM", 6},
-		{"RESTARTS", 7}, {"UPTIME", 8}, {"PORTS", 3},
+// Apps is one row for each app.
+func (v Status) Apps(apps []api.App) {
+	t := Table{Columns: []Column{
+		{"APP", 0},
+		{"STATUS", 0},
+		{"WORKERS", 9},
+		{"HEALTH", 5},
+		{"CPU", 4},
+		{"MEM", 6},
+		{"RESTARTS", 7},
+		{"UPTIME", 8},
+		{"PORTS", 3},
 	}}
 	for _, a := range apps {
-		t.add(a.Name, v.appStatus(a), v.workerCount(a), appHealth(a), appCPU(a), appMemory(a),
+		t.Add(a.Name, v.appStatus(a), v.workerCount(a), appHealth(a), appCPU(a), appMemory(a),
 			v.restarts(a.Workers), v.uptime(a.Workers), strings.Join(ports(a), " "))
 	}
-	t.write(v.printer)
+	t.Write(v.Printer)
 }
 
 // appStatus is the human state; a task that has ended well is Completed.
-func (v statusView) appStatus(a api.App) string {
+func (v Status) appStatus(a api.App) string {
 	if a.Type == spec.Task && a.Status == event.AppStopped && len(a.Workers) == 1 {
 		if e := a.Workers[0].LastExit; e != nil && e.Code == 0 {
-			return v.printer.paint(green, "Completed")
+			return v.Printer.Paint(Green, "Completed")
 		}
 	}
 	return v.health(a.Status)
 }
 
-func (v statusView) health(h event.Health) string {
-	i := yellow
+func (v Status) health(h event.Health) string {
+	i := Yellow
 	switch h {
 	case event.Healthy:
-		i = green
+		i = Green
 	case event.AppFailed:
-		i = red
+		i = Red
 	case event.AppStopped:
-		i = dim
+		i = Dim
 	case event.Degraded, event.Reloading, event.Recovering:
 	}
-	return v.printer.paint(i, string(h))
+	return v.Printer.Paint(i, string(h))
 }
 
-func (v statusView) workerCount(a api.App) string {
+func (v Status) workerCount(a api.App) string {
 	text := fmt.Sprintf("%d/%d", a.Ready, a.Wanted)
 	if a.Reload != nil {
 		text += fmt.Sprintf(" (reload %d/%d)", a.Reload.Done, a.Reload.Total)
@@ -145,11 +153,11 @@ func memory(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return size(n)
+	return Size(n)
 }
 
 // restarts is "5 (2m ago)".
-func (v statusView) restarts(workers []api.Worker) string {
+func (v Status) restarts(workers []api.Worker) string {
 	total, last := 0, time.Time{}
 	slots := map[int]bool{}
 	for _, w := range workers {
@@ -164,11 +172,11 @@ func (v statusView) restarts(workers []api.Worker) string {
 	if total == 0 || last.IsZero() {
 		return fmt.Sprint(total)
 	}
-	return fmt.Sprintf("%d (%s ago)", total, age(v.now.Sub(last)))
+	return fmt.Sprintf("%d (%s ago)", total, Age(v.Now.Sub(last)))
 }
 
 // uptime is that of the youngest process.
-func (v statusView) uptime(workers []api.Worker) string {
+func (v Status) uptime(workers []api.Worker) string {
 	var youngest time.Time
 	for _, w := range workers {
 		if w.PID > 0 && w.StartedAt != nil && w.StartedAt.After(youngest) {
@@ -178,7 +186,7 @@ func (v statusView) uptime(workers []api.Worker) string {
 	if youngest.IsZero() {
 		return ""
 	}
-	return age(v.now.Sub(youngest))
+	return Age(v.Now.Sub(youngest))
 }
 
 // ports are the addresses of an app, short.
@@ -220,21 +228,30 @@ func shortAddress(l string) string {
 	return l
 }
 
-// workers is one row for each worker.
-func (v statusView) workers(apps []api.App) {
-	t := table{columns: []column{
-		{"WORKER", 0}, {"STATE", 0}, {"PID", 9}, {"HEALTH", 5}, {"CPU", 4}, {"MEM", 6},
-		{"RESTARTS", 7}, {"UPTIME", 8}, {"RELEASE", 3}, {"PORTS", 2}, {"SAYS", 1},
+// Workers is one row for each worker.
+func (v Status) Workers(apps []api.App) {
+	t := Table{Columns: []Column{
+		{"WORKER", 0},
+		{"STATE", 0},
+		{"PID", 9},
+		{"HEALTH", 5},
+		{"CPU", 4},
+		{"MEM", 6},
+		{"RESTARTS", 7},
+		{"UPTIME", 8},
+		{"RELEASE", 3},
+		{"PORTS", 2},
+		{"SAYS", 1},
 	}}
 	for _, a := range apps {
 		for _, w := range a.Workers {
 			one := []api.Worker{w}
-			t.add(workerName(w.App, w.Slot), v.state(w.State), pid(w.PID), w.Health, percent(w.CPU, w.PID > 0),
+			t.Add(WorkerName(w.App, w.Slot), v.state(w.State), pid(w.PID), w.Health, percent(w.CPU, w.PID > 0),
 				memory(w.Memory), v.restarts(one), v.uptime(one), w.Release,
 				strings.Join(ports(api.App{Workers: one}), " "), w.StatusText)
 		}
 	}
-	t.write(v.printer)
+	t.Write(v.Printer)
 }
 
 func pid(n int) string {
@@ -244,22 +261,22 @@ func pid(n int) string {
 	return fmt.Sprint(n)
 }
 
-func (v statusView) state(st event.State) string {
-	i := yellow
+func (v Status) state(st event.State) string {
+	i := Yellow
 	switch st {
 	case event.Ready:
-		i = green
+		i = Green
 	case event.Failed:
-		i = red
+		i = Red
 	case event.Stopped:
-		i = dim
+		i = Dim
 	case event.Starting, event.Draining, event.Stopping, event.Backoff:
 	}
-	return v.printer.paint(i, string(st))
+	return v.Printer.Paint(i, string(st))
 }
 
-// reasons says below the table why something is not well.
-func (v statusView) reasons(apps []api.App) {
+// Reasons says below the table why something is not well.
+func (v Status) Reasons(apps []api.App) {
 	var b strings.Builder
 	for _, a := range apps {
 		before := b.Len()
@@ -271,19 +288,19 @@ func (v statusView) reasons(apps []api.App) {
 		}
 		for _, f := range a.Warnings {
 			if f.Code != fault.ExitedEarly { // the worker's reason or its restarts say it
-				fmt.Fprintf(&b, "%s %s\n", v.printer.paint(yellow, "warning:"), warningText(a.Name, f))
+				fmt.Fprintf(&b, "%s %s\n", v.Printer.Paint(Yellow, "warning:"), warningText(a.Name, f))
 			}
 		}
 	}
 	if b.Len() > 0 {
-		v.printer.printf("\n%s", b.String())
+		v.Printer.Printf("\n%s", b.String())
 	}
 }
 
 // reason is what is wrong with one worker: why, the last exit, the next try,
 // the last lines.
-func (v statusView) reason(b *strings.Builder, w api.Worker) {
-	name := workerName(w.App, w.Slot)
+func (v Status) reason(b *strings.Builder, w api.Worker) {
+	name := WorkerName(w.App, w.Slot)
 	accident := w.LastExit != nil && !w.LastExit.Planned
 	switch w.State {
 	case event.Backoff, event.Failed:
@@ -304,24 +321,24 @@ func (v statusView) reason(b *strings.Builder, w api.Worker) {
 		text += v.lastExit(w)
 	}
 	if w.Next != nil {
-		text += ", next try in " + age(w.Next.Sub(v.now))
+		text += ", next try in " + Age(w.Next.Sub(v.Now))
 	}
 	b.WriteString(text + "\n")
 	for _, line := range v.lastLines(w) {
-		fmt.Fprintf(b, "  %s %s\n", v.printer.paint(dim, "|"), line)
+		fmt.Fprintf(b, "  %s %s\n", v.Printer.Paint(Dim, "|"), line)
 	}
 }
 
 // lastExit is " (pid 4711 exited with code 1 after 0.2s, 3s ago)".
-func (v statusView) lastExit(w api.Worker) string {
+func (v Status) lastExit(w api.Worker) string {
 	e := w.LastExit
-	return fmt.Sprintf(" (pid %d %s after %s, %s ago)", e.PID, ended(e.Code, e.Signal), age(e.Uptime), age(v.now.Sub(e.Time)))
+	return fmt.Sprintf(" (pid %d %s after %s, %s ago)", e.PID, ended(e.Code, e.Signal), Age(e.Uptime), Age(v.Now.Sub(e.Time)))
 }
 
-func (v statusView) lastLines(w api.Worker) []string {
+func (v Status) lastLines(w api.Worker) []string {
 	if w.LastExit != nil && len(w.LastExit.Lines) > 0 {
 		lines := w.LastExit.Lines
-		if !v.wide {
+		if !v.Wide {
 			lines = lines[max(0, len(lines)-reasonLines):]
 		}
 		return lines

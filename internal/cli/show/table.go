@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"strings"
@@ -9,40 +9,40 @@ import (
 // columnGap stands between two columns.
 const columnGap = "  "
 
-// column is one column of a table. keep orders what a narrow terminal drops:
+// Column is one column of a table. keep orders what a narrow terminal drops:
 // the lowest first, 0 never.
-type column struct {
-	name string
-	keep int
+type Column struct {
+	Name string
+	Keep int
 }
 
-// table is rows under a heading, without lines around them.
-type table struct {
-	columns []column
+// Table is rows under a heading, without lines around them.
+type Table struct {
+	Columns []Column
 	rows    [][]string
 }
 
-// add appends a row; it has one cell for each column.
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// Add appends a row; it has one cell for each column.
+func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write prints the table. On a terminal that is too narrow columns are dropped;
+// Write prints the table. On a terminal that is too narrow columns are dropped;
 // a column without any content is dropped always.
-func (t *table) write(p *printer) {
+func (t *Table) Write(p *Printer) {
 	shown := t.fit(p.width)
 	if len(shown) == 0 {
 		return
 	}
 	widths := t.widths()
-	heading := make([]string, len(t.columns))
-	for i, c := range t.columns {
-		heading[i] = p.paint(bold, c.name)
+	heading := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		heading[i] = p.Paint(Bold, c.Name)
 	}
 	var out strings.Builder
 	for _, row := range append([][]string{heading}, t.rows...) {
 		out.WriteString(joinRow(row, shown, widths))
 		out.WriteByte('\n')
 	}
-	p.printf("%s", out.String())
+	p.Printf("%s", out.String())
 }
 
 func joinRow(row []string, shown, widths []int) string {
@@ -59,10 +59,10 @@ func joinRow(row []string, shown, widths []int) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-func (t *table) widths() []int {
-	widths := make([]int, len(t.columns))
-	for i, c := range t.columns {
-		widths[i] = ansi.StringWidth(c.name)
+func (t *Table) widths() []int {
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		widths[i] = ansi.StringWidth(c.Name)
 		for _, row := range t.rows {
 			widths[i] = max(widths[i], ansi.StringWidth(row[i]))
 		}
@@ -71,10 +71,10 @@ func (t *table) widths() []int {
 }
 
 // fit chooses the columns that a width holds; 0 holds all.
-func (t *table) fit(width int) []int {
+func (t *Table) fit(width int) []int {
 	var shown []int
-	for i, c := range t.columns {
-		if c.keep == 0 || !t.empty(i) {
+	for i, c := range t.Columns {
+		if c.Keep == 0 || !t.empty(i) {
 			shown = append(shown, i)
 		}
 	}
@@ -82,7 +82,7 @@ func (t *table) fit(width int) []int {
 	for width > 0 && rowWidth(shown, widths) > width {
 		drop := -1
 		for n, i := range shown {
-			if k := t.columns[i].keep; k > 0 && (drop < 0 || k < t.columns[shown[drop]].keep) {
+			if k := t.Columns[i].Keep; k > 0 && (drop < 0 || k < t.Columns[shown[drop]].Keep) {
 				drop = n
 			}
 		}
@@ -105,7 +105,7 @@ func rowWidth(shown, widths []int) int {
 	return total
 }
 
-func (t *table) empty(i int) bool {
+func (t *Table) empty(i int) bool {
 	for _, row := range t.rows {
 		if row[i] != "" {
 			return false

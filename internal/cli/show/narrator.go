@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"github.com/muster-run/muster/fault"
 )
 
-// narrator turns events into lifecycle lines: one readable line per change.
+// Narrator turns events into lifecycle lines: one readable line per change.
 // Not safe for concurrent use.
-type narrator struct {
+type Narrator struct {
 	// started is when each worker (by name and generation) began to start, to
 	// say how long that took.
 	started map[string]time.Time
@@ -24,44 +24,46 @@ type narrator struct {
 	warned map[string]string
 }
 
-func newNarrator() *narrator {
-	return &narrator{started: map[string]time.Time{}, well: map[string]bool{}, warned: map[string]string{}}
+// NewNarrator makes one that has seen nothing yet.
+func NewNarrator() *Narrator {
+	return &Narrator{started: map[string]time.Time{}, well: map[string]bool{}, warned: map[string]string{}}
 }
 
-// mood is how a line is meant.
-type mood int
+// Mood is how a line is meant.
+type Mood int
 
+// The moods.
 const (
-	quiet mood = iota
-	plain
-	good
-	caution
-	bad
+	Quiet Mood = iota // worth a line only to who wants to see everything
+	Plain
+	Good
+	Caution
+	Bad
 )
 
-// ink of a mood; 0 for none.
-func (m mood) ink() ink {
+// Ink of a Mood; 0 for none.
+func (m Mood) Ink() Ink {
 	switch m {
-	case quiet:
-		return dim
-	case good:
-		return green
-	case caution:
-		return yellow
-	case bad:
-		return red
-	case plain:
+	case Quiet:
+		return Dim
+	case Good:
+		return Green
+	case Caution:
+		return Yellow
+	case Bad:
+		return Red
+	case Plain:
 	}
 	return 0
 }
 
-// line describes an event, "" when it is not worth a line.
-func (n *narrator) line(e event.Event) (string, mood) {
+// Line describes an event, "" when it is not worth a line.
+func (n *Narrator) Line(e event.Event) (string, Mood) {
 	switch d := e.Data.(type) {
 	case event.AgentStarted:
-		return fmt.Sprintf("muster %s runs %s (pid %d)", d.Version, d.Project, d.PID), quiet
+		return fmt.Sprintf("muster %s runs %s (pid %d)", d.Version, d.Project, d.PID), Quiet
 	case event.AgentStopping:
-		return "stopping: " + d.Reason, plain
+		return "stopping: " + d.Reason, Plain
 	case event.Applied:
 		return n.applied(d)
 	case event.AppState:
@@ -73,44 +75,44 @@ func (n *narrator) line(e event.Event) (string, mood) {
 	case event.WorkerHealth:
 		return workerHealth(e, d)
 	case event.WorkerStatus:
-		return fmt.Sprintf("%s says: %s", e.Worker(), d.Text), quiet
+		return fmt.Sprintf("%s says: %s", e.Worker(), d.Text), Quiet
 	case event.Reload:
 		return reloadLine(e, d)
 	case event.Warning:
 		return n.warning(e, d)
 	case event.Order:
-		return fmt.Sprintf("%s %s, asked by %s", d.Verb, d.Target, d.By), quiet
+		return fmt.Sprintf("%s %s, asked by %s", d.Verb, d.Target, d.By), Quiet
 	}
-	return "", quiet
+	return "", Quiet
 }
 
-func (n *narrator) applied(d event.Applied) (string, mood) {
-	m := plain
+func (n *Narrator) applied(d event.Applied) (string, Mood) {
+	m := Plain
 	if !n.running {
-		m = quiet
+		m = Quiet
 	}
 	n.running = true
 	if len(d.Changes) == 0 {
-		return "", quiet
+		return "", Quiet
 	}
 	return "applied: " + strings.Join(d.Changes, "; "), m
 }
 
 // appState is told only where the workers' own lines do not say it already.
-func (n *narrator) appState(e event.Event, d event.AppState) (string, mood) {
+func (n *Narrator) appState(e event.Event, d event.AppState) (string, Mood) {
 	text := because(fmt.Sprintf("%s is %s", e.App, d.To), d.Why)
 	if d.To != event.Healthy {
-		return text, quiet
+		return text, Quiet
 	}
 	again := n.well[e.App] && d.From != event.Reloading && d.From != event.AppStopped
 	n.well[e.App] = true
 	if again {
-		return text + " again", good
+		return text + " again", Good
 	}
-	return text, quiet
+	return text, Quiet
 }
 
-func (n *narrator) workerState(e event.Event, d event.WorkerState) (string, mood) {
+func (n *Narrator) workerState(e event.Event, d event.WorkerState) (string, Mood) {
 	name := e.Worker()
 	if d.Why == n.warned[name] {
 		d.Why = ""
@@ -118,86 +120,86 @@ func (n *narrator) workerState(e event.Event, d event.WorkerState) (string, mood
 	switch d.To {
 	case event.Starting:
 		n.started[processName(e)] = e.Time
-		return because(fmt.Sprintf("%s starting%s", name, pidWords(e)), d.Why), plain
+		return because(fmt.Sprintf("%s starting%s", name, pidWords(e)), d.Why), Plain
 	case event.Ready:
-		return because(fmt.Sprintf("%s ready%s", name, n.timed(e)), d.Why), good
+		return because(fmt.Sprintf("%s ready%s", name, n.timed(e)), d.Why), Good
 	case event.Draining:
-		return because(fmt.Sprintf("%s draining%s", name, pidWords(e)), d.Why), plain
+		return because(fmt.Sprintf("%s draining%s", name, pidWords(e)), d.Why), Plain
 	case event.Stopping:
-		return because(fmt.Sprintf("%s stopping%s", name, pidWords(e)), d.Why), quiet
+		return because(fmt.Sprintf("%s stopping%s", name, pidWords(e)), d.Why), Quiet
 	case event.Stopped:
-		m := plain
+		m := Plain
 		if d.From == event.Failed {
-			m = quiet // its end was told
+			m = Quiet // its end was told
 		}
 		return because(fmt.Sprintf("%s stopped%s", name, pidWords(e)), d.Why), m
 	case event.Backoff:
-		return because(name+" backoff"+nextWords(e.Time, d.Next), d.Why), caution
+		return because(name+" backoff"+nextWords(e.Time, d.Next), d.Why), Caution
 	case event.Failed:
-		return because(name+" failed", d.Why), bad
+		return because(name+" failed", d.Why), Bad
 	}
-	return "", quiet
+	return "", Quiet
 }
 
 // workerExit tells an exit that nobody asked for.
-func (n *narrator) workerExit(e event.Event, d event.WorkerExit) (string, mood) {
+func (n *Narrator) workerExit(e event.Event, d event.WorkerExit) (string, Mood) {
 	if d.Planned {
-		return "", quiet
+		return "", Quiet
 	}
-	text := fmt.Sprintf("%s %s (pid %d, after %s", e.Worker(), ended(d.Code, d.Signal), e.PID, age(d.Uptime))
+	text := fmt.Sprintf("%s %s (pid %d, after %s", e.Worker(), ended(d.Code, d.Signal), e.PID, Age(d.Uptime))
 	if d.Core {
 		text += ", core dumped"
 	}
-	m := caution
+	m := Caution
 	if d.Code == 0 {
-		m = plain
+		m = Plain
 	}
 	return text + ")", m
 }
 
-func workerHealth(e event.Event, d event.WorkerHealth) (string, mood) {
+func workerHealth(e event.Event, d event.WorkerHealth) (string, Mood) {
 	if d.OK {
-		return fmt.Sprintf("%s health check passes", e.Worker()), quiet
+		return fmt.Sprintf("%s health check passes", e.Worker()), Quiet
 	}
-	return fmt.Sprintf("%s health check failed (%d in a row): %s", e.Worker(), d.Failures, d.Text), caution
+	return fmt.Sprintf("%s health check failed (%d in a row): %s", e.Worker(), d.Failures, d.Text), Caution
 }
 
-func reloadLine(e event.Event, d event.Reload) (string, mood) {
+func reloadLine(e event.Event, d event.Reload) (string, Mood) {
 	switch d.Phase {
 	case event.ReloadQueued:
-		return fmt.Sprintf("%s reload waits for the one that runs", e.App), plain
+		return fmt.Sprintf("%s reload waits for the one that runs", e.App), Plain
 	case event.ReloadBuilding:
-		return fmt.Sprintf("preparing release %s of %s", d.Release, e.App), quiet
+		return fmt.Sprintf("preparing release %s of %s", d.Release, e.App), Quiet
 	case event.ReloadRunning:
-		m := plain
+		m := Plain
 		if d.Done == d.Total {
-			m = quiet // the next line says it
+			m = Quiet // the next line says it
 		}
 		return fmt.Sprintf("reloading %s %d/%d", e.App, d.Done, d.Total), m
 	case event.ReloadReverting:
-		return fmt.Sprintf("%s reload is undone, the old release serves on", e.App), caution
+		return fmt.Sprintf("%s reload is undone, the old release serves on", e.App), Caution
 	case event.ReloadDone:
-		return fmt.Sprintf("%s reloaded, %s%s", e.App, count(d.Total, "worker"), releaseWords(d.Release)), good
+		return fmt.Sprintf("%s reloaded, %s%s", e.App, Count(d.Total, "worker"), releaseWords(d.Release)), Good
 	case event.ReloadFailed, event.ReloadAborted:
 		text := fmt.Sprintf("%s reload %s", e.App, d.Phase)
 		if d.Fault != nil {
-			return withDetails(text+": "+d.Fault.Error(), *d.Fault), bad
+			return withDetails(text+": "+d.Fault.Error(), *d.Fault), Bad
 		}
-		return text, bad
+		return text, Bad
 	}
-	return "", quiet
+	return "", Quiet
 }
 
-func (n *narrator) warning(e event.Event, d event.Warning) (string, mood) {
+func (n *Narrator) warning(e event.Event, d event.Warning) (string, Mood) {
 	text := d.Fault.Error()
 	if d.Fault.Where == "" && e.App != "" {
 		text = e.Worker() + ": " + text
 	}
 	if d.Fault.Code == fault.ExitedEarly {
-		return "warning: " + text, quiet // the exit and what follows it say so
+		return "warning: " + text, Quiet // the exit and what follows it say so
 	}
 	n.warned[e.Worker()] = d.Fault.Text
-	return "warning: " + withDetails(text, d.Fault), caution
+	return "warning: " + withDetails(text, d.Fault), Caution
 }
 
 // withDetails adds the last output and the fix below a line.
@@ -221,19 +223,19 @@ func pidWords(e event.Event) string {
 }
 
 // timed is " (pid 4711, 0.4s)" where the start was seen.
-func (n *narrator) timed(e event.Event) string {
+func (n *Narrator) timed(e event.Event) string {
 	start, ok := n.started[processName(e)]
 	if !ok || e.PID == 0 {
 		return pidWords(e)
 	}
-	return fmt.Sprintf(" (pid %d, %s)", e.PID, age(e.Time.Sub(start)))
+	return fmt.Sprintf(" (pid %d, %s)", e.PID, Age(e.Time.Sub(start)))
 }
 
 func nextWords(now time.Time, next *time.Time) string {
 	if next == nil {
 		return ""
 	}
-	return ", next start in " + age(next.Sub(now))
+	return ", next start in " + Age(next.Sub(now))
 }
 
 func releaseWords(release string) string {

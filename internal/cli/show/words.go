@@ -1,4 +1,4 @@
-package cli
+package show
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// age is a duration in its one or two largest units: 0.4s, 12s, 3m, 2h10m, 5d.
-func age(d time.Duration) string {
+// Age is a duration in its one or two largest units: 0.4s, 12s, 3m, 2h10m, 5d.
+func Age(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0s"
@@ -32,8 +32,8 @@ func withRest(n int, unit string, rest int, restUnit string) string {
 	return fmt.Sprintf("%d%s%d%s", n, unit, rest, restUnit)
 }
 
-// size is bytes in three digits: 512B, 18M, 1.4G (powers of 1024).
-func size(n int64) string {
+// Size is bytes in three digits: 512B, 18M, 1.4G (powers of 1024).
+func Size(n int64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%dB", n)
 	}
@@ -50,8 +50,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%.0f%s", v, unit)
 }
 
-// count is "1 worker", "4 workers".
-func count(n int, thing string) string {
+// Count is "1 worker", "4 workers".
+func Count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
@@ -66,5 +66,5 @@ func ended(code int, signal string) string {
 	return fmt.Sprintf("exited with code %d", code)
 }
 
-// workerName is "web#2".
-func workerName(app string, slot int) string { return fmt.Sprintf("%s#%d", app, slot) }
+// WorkerName is "web#2".
+func WorkerName(app string, slot int) string { return fmt.Sprintf("%s#%d", app, slot) }

@@ -1,4 +1,4 @@
-package cli
+package apart
 
 import (
 	"os/user"
