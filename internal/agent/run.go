@@ -111,6 +111,19 @@ func hopeless(o api.Outcome) bool {
 	return true
 }
 
+// hopeless says that the program of `muster run` is not there: whoever typed its
+// name wants to know at once, while an app of a file waits for it to come back.
+func (a *Agent) hopeless(f *fault.Fault) bool {
+	if a.opts.Spec.File != "" || !a.opts.UntilEnded {
+		return false
+	}
+	switch f.Code {
+	case fault.CommandNotFound, fault.CommandDenied, fault.DirMissing:
+		return true
+	}
+	return false
+}
+
 // idle says that no worker runs or is going to.
 func (a *Agent) idle() bool {
 	for _, app := range a.supervisor.Snapshot() {

@@ -138,8 +138,8 @@ func RunCodes(t *testing.T) string {
 		{[]string{"run", "--no-such-flag", "--", "true"}, 2},
 		{[]string{"run"}, 2},
 	} {
-		if r := p.Run(tc.args...); r.Code != tc.want {
-			t.Errorf("muster %v: want %d: %v", tc.args, tc.want, r)
+		if r := p.Run(tc.args...); r.Code != tc.want || r.Took > 10*time.Second {
+			t.Errorf("muster %v: want %d, soon: %v", tc.args, tc.want, r)
 		}
 	}
 	graceful := interrupt(t, p, 1, "sh", "-c", `trap 'sleep 0.3; echo clean end; exit 0' TERM; echo up; while :; do sleep 0.05; done`)
@@ -234,7 +234,7 @@ func freshCopy(t *testing.T) string {
 // HealthCheck: a worker that stops answering its check is replaced.
 func HealthCheck(t *testing.T) string {
 	s := deploy(t, "hello", func(yaml string) string {
-		return strings.Replace(yaml, "    workers: 2\n", "    workers: 1\n    health: {http: 'http://ADDR/', interval: 200ms, timeout: 300ms, failures: 2}\n", 1)
+		return strings.Replace(yaml, "    workers: 2\n", "    workers: 1\n    health: {http: 'http://ADDR/', interval: 200ms, timeout: 300ms, failures: 2}\n    stop: {timeout: 2s}\n", 1)
 	})
 	s.Write("muster.yaml", strings.Replace(read(t, s, "muster.yaml"), "ADDR", s.addr, 1))
 	s.Up()
