@@ -40,7 +40,7 @@ bench:
 	@$(GO) run ./bench $(ARGS)
 
 docs:
-	@scripts/docs.sh
+	$(GO) run ./cmd/muster docs
 
 fuzz:
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -19,7 +19,7 @@ import (
 
 // agentCommand is what `up -d` starts.
 func (s *session) agentCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "agent", Short: "Run as a background agent (started by `muster up -d`)", Hidden: true,
 		Args: exactly(0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,6 +30,8 @@ func (s *session) agentCommand() *cobra.Command {
 			return err
 		},
 	}
+	s.cgroupFlag(cmd)
+	return cmd
 }
 
 // announcement tells the starter once how the start went.
@@ -59,7 +61,7 @@ func (s *session) runAgent(ctx context.Context, told *announcement) error {
 	signals := obeyed()
 	defer signal.Stop(signals)
 	a, err := agent.New(agent.Options{
-		Spec: wanted, Environ: s.environ, Version: Version(), Signals: signals, Log: s.logger(),
+		Spec: wanted, Environ: s.environ, Version: Version(), Signals: signals, NoCgroup: s.noCgroup, Log: s.logger(),
 		Load:    func() (spec.Spec, error) { return s.reread(wanted.File) },
 		Serving: func() { told.tell(nil) },
 	})

@@ -23,6 +23,7 @@ type session struct {
 	out, err *show.Printer
 	environ  []string
 	flags    globalFlags
+	noCgroup bool // of the commands that become or start an agent
 }
 
 // globalFlags are those of every command.

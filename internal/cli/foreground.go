@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/muster-run/muster/internal/agent"
@@ -14,6 +15,11 @@ import (
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
 )
+
+// cgroupFlag is of every command that becomes or starts an agent.
+func (s *session) cgroupFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&s.noCgroup, "no-cgroup", getenv(s.environ, "MUSTER_NO_CGROUP") != "", "do without cgroups (also MUSTER_NO_CGROUP)")
+}
 
 // foreground runs an agent in this process until its workers have ended or
 // somebody stops it, and passes its exit code on.
@@ -37,7 +43,7 @@ func (s *session) agentOptions(loaded *config.Loaded, signals <-chan os.Signal) 
 	dir, _ := os.Getwd()
 	o := agent.Options{
 		Spec: loaded.Spec, Environ: s.environ, Version: Version(), Signals: signals,
-		UntilEnded: true, Log: s.logger(),
+		UntilEnded: true, NoCgroup: s.noCgroup, Log: s.logger(),
 	}
 	if loaded.File == "" {
 		o.Dir = dir

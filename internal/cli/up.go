@@ -44,6 +44,7 @@ func (s *session) upCommand() *cobra.Command {
 		},
 	}
 	flags.register(cmd)
+	s.cgroupFlag(cmd)
 	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "run the agent in the background")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only show what would change")
 	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask before apps are removed")
@@ -193,7 +194,11 @@ func (s *session) startAgent(ctx context.Context, t target, wanted spec.Spec) (i
 		return 0, fault.New(fault.StateDir, "cannot open the agent's log: %w", err)
 	}
 	defer log.Close()
-	child, err := apart.Detach([]string{"muster", "agent"}, detached(s.environ), log)
+	argv := []string{"muster", "agent"}
+	if s.noCgroup {
+		argv = append(argv, "--no-cgroup")
+	}
+	child, err := apart.Detach(argv, detached(s.environ), log)
 	if err != nil {
 		return 0, err
 	}
