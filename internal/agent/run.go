@@ -87,28 +87,12 @@ func (a *Agent) begin(ctx context.Context) *fault.Fault {
 	}
 	outcome := a.Apply(ctx, a.opts.Spec).Outcome
 	f := outcome.Fault()
-	if f != nil && (a.idle() || hopeless(outcome)) {
+	if f != nil && (a.idle() || a.hopeless(f)) {
 		return f
 	}
 	a.report(outcome)
 	a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.opts.Spec.Apps)))
 	return nil
-}
-
-// hopeless says that every app has failed for want of something that is not
-// there, so that trying again in the foreground only hides the error.
-func hopeless(o api.Outcome) bool {
-	for _, r := range o.Results {
-		if r.Fault == nil {
-			return false
-		}
-		switch r.Fault.Code {
-		case fault.CommandNotFound, fault.CommandDenied, fault.DirMissing, fault.UserUnknown, fault.Permission:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // hopeless says that the program of `muster run` is not there: whoever typed its
@@ -118,7 +102,7 @@ func (a *Agent) hopeless(f *fault.Fault) bool {
 		return false
 	}
 	switch f.Code {
-	case fault.CommandNotFound, fault.CommandDenied, fault.DirMissing:
+	case fault.CommandNotFound, fault.CommandDenied, fault.DirMissing, fault.UserUnknown, fault.Permission:
 		return true
 	}
 	return false
