@@ -3,11 +3,14 @@ package show
 import (
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/clipperhouse/displaywidth"
 )
 
 // columnGap stands between two columns.
 const columnGap = "  "
+
+// cellWidth is how many columns of a terminal a text takes; colours take none.
+func cellWidth(text string) int { return displaywidth.Options{ControlSequences: true}.String(text) }
 
 // Column is one column of a table. keep orders what a narrow terminal drops:
 // the lowest first, 0 never.
@@ -53,7 +56,7 @@ func joinRow(row []string, shown, widths []int) string {
 		}
 		b.WriteString(row[i])
 		if n < len(shown)-1 {
-			b.WriteString(strings.Repeat(" ", widths[i]-ansi.StringWidth(row[i])))
+			b.WriteString(strings.Repeat(" ", widths[i]-cellWidth(row[i])))
 		}
 	}
 	return strings.TrimRight(b.String(), " ")
@@ -62,9 +65,9 @@ func joinRow(row []string, shown, widths []int) string {
 func (t *Table) widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
-		widths[i] = ansi.StringWidth(c.Name)
+		widths[i] = cellWidth(c.Name)
 		for _, row := range t.rows {
-			widths[i] = max(widths[i], ansi.StringWidth(row[i]))
+			widths[i] = max(widths[i], cellWidth(row[i]))
 		}
 	}
 	return widths
