@@ -14,10 +14,6 @@ import (
 	"github.com/muster-run/muster/internal/process/spool"
 )
 
-// ErrMainExited is SetMain's answer once the main process's exit was delivered;
-// Direct.Resume is for callers that want the new one all the same.
-var ErrMainExited = errors.New("the main process has already exited")
-
 // ErrNotMember is SetMain's answer for a pid that did not come from the process.
 var ErrNotMember = errors.New("the pid is no member of the process's group")
 

@@ -36,8 +36,8 @@
 // exit is delivered once, in order, without blocking anybody. The code is -1
 // and the signal 0 when nobody could tell how it ended: a main process that is
 // not our child (its parent still lives) on a kernel before 6.15. SetMain after
-// the exit is ErrMainExited; a supervisor that waits for MAINPID of a program
-// that forks itself into the background then calls Resume.
+// the exit (a program that has forked itself into the background) takes that
+// exit back; the new main process's own is delivered later, with its PID.
 //
 // # Spool
 //

@@ -118,7 +118,7 @@ func (d *Direct) endOutput(e *entry, ch *child) {
 }
 
 // mainIs says that the entry is not forgotten and ch is its ended main process
-// (Resume may have made it another).
+// (SetMain may have made it another).
 func (d *Direct) mainIs(e *entry, ch *child) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,15 +140,7 @@ func (d *Direct) pause(wait time.Duration, e *entry) bool {
 }
 
 // SetMain implements Starter.
-func (d *Direct) SetMain(id string, pid int) (Proc, error) { return d.setMain(id, pid, false) }
-
-// Resume is SetMain for a process whose exit was already delivered (a master
-// that forked itself into the background before its MAINPID message was read):
-// its Exit is taken back, and the exit of the new main process is delivered as
-// one more Exit with the same ID and another PID.
-func (d *Direct) Resume(id string, pid int) (Proc, error) { return d.setMain(id, pid, true) }
-
-func (d *Direct) setMain(id string, pid int, exited bool) (Proc, error) {
+func (d *Direct) SetMain(id string, pid int) (Proc, error) {
 	d.mu.Lock()
 	e, err := d.find(id)
 	if err != nil {
@@ -157,10 +149,7 @@ func (d *Direct) setMain(id string, pid int, exited bool) (Proc, error) {
 	}
 	p := e.snapshot()
 	d.mu.Unlock()
-	switch {
-	case p.Exit != nil && !exited:
-		return Proc{}, ErrMainExited
-	case p.PID == pid && p.Exit == nil:
+	if p.PID == pid && p.Exit == nil {
 		return p, nil
 	}
 	// Opened before it is looked up: what the pidfd holds is what is checked.
@@ -173,7 +162,7 @@ func (d *Direct) setMain(id string, pid int, exited bool) (Proc, error) {
 		err = ErrNotMember
 	}
 	if err == nil {
-		err = d.replaceMain(e, ch, exited)
+		err = d.replaceMain(e, ch)
 	}
 	if err != nil {
 		ch.pidfd.Close()
@@ -182,16 +171,12 @@ func (d *Direct) setMain(id string, pid int, exited bool) (Proc, error) {
 	return d.view(e), nil
 }
 
-// replaceMain makes a child the main process, unless the old one has ended
-// meanwhile.
-func (d *Direct) replaceMain(e *entry, ch *child, exited bool) error {
+// replaceMain makes a child the main process.
+func (d *Direct) replaceMain(e *entry, ch *child) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.entries[e.proc.ID] != e:
+	if d.entries[e.proc.ID] != e {
 		return ErrUnknownID
-	case e.proc.Exit != nil && !exited:
-		return ErrMainExited
 	}
 	e.extra = append(e.extra, ch)
 	e.main = ch

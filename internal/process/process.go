@@ -118,7 +118,8 @@ type Starter interface {
 	// SetMeta replaces Meta.
 	SetMeta(id string, meta []byte) error
 	// SetMain makes another member of the process's group its main process
-	// (sd_notify MAINPID, a master that forks itself into the background).
+	// (sd_notify MAINPID, a master that forks itself into the background), also
+	// after the old one has exited: the new one's exit is then delivered too.
 	SetMain(id string, pid int) (Proc, error)
 	// SetKillAt moves the dead-man deadline; zero removes it.
 	SetKillAt(id string, t time.Time) error

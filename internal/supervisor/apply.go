@@ -52,7 +52,12 @@ func (s *Supervisor) Apply(ctx context.Context, next spec.Spec) api.ApplyResult 
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	var result api.ApplyResult
-	if f := s.check(next); f != nil {
+	ctx, done, f := s.order(ctx)
+	if f == nil {
+		defer done()
+		f = s.check(next)
+	}
+	if f != nil {
 		result.Results = []api.Result{{Fault: f}}
 		return result
 	}

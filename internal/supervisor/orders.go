@@ -35,12 +35,19 @@ func (s *Supervisor) find(selector string) ([]target, *fault.Fault) {
 }
 
 // each runs an order on every selected app.
-func (s *Supervisor) each(selector string, order func(target) (string, *fault.Fault)) api.Outcome {
-	targets, f := s.find(selector)
+func (s *Supervisor) each(ctx context.Context, selector string,
+	order func(context.Context, target) (string, *fault.Fault),
+) api.Outcome {
+	ctx, done, f := s.order(ctx)
+	var targets []target
+	if f == nil {
+		defer done()
+		targets, f = s.find(selector)
+	}
 	if f != nil {
 		return api.Outcome{Results: []api.Result{{App: selector, Fault: f}}}
 	}
-	return api.Outcome{Results: together(targets, order)}
+	return api.Outcome{Results: together(targets, func(t target) (string, *fault.Fault) { return order(ctx, t) })}
 }
 
 // together runs an order on several apps at once.
@@ -67,7 +74,7 @@ func done(text string, f *fault.Fault) (string, *fault.Fault) {
 
 // Start starts what is stopped or failed, after what it depends on.
 func (s *Supervisor) Start(ctx context.Context, o api.Order) api.Outcome {
-	return s.each(o.Selector, func(t target) (string, *fault.Fault) {
+	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
 		return done("started", t.pool.Start(ctx, t.slots, "started by order", s.awaitDependencies))
 	})
 }
@@ -75,7 +82,7 @@ func (s *Supervisor) Start(ctx context.Context, o api.Order) api.Outcome {
 // Stop ends workers, those of dependents first.
 func (s *Supervisor) Stop(ctx context.Context, o api.Order) api.Outcome {
 	chosen, _ := s.find(o.Selector)
-	return s.each(o.Selector, func(t target) (string, *fault.Fault) {
+	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
 		s.awaitDependents(ctx, t, chosen)
 		return done("stopped", t.pool.Stop(ctx, t.slots, "stopped by order", o.Now))
 	})
@@ -83,48 +90,50 @@ func (s *Supervisor) Stop(ctx context.Context, o api.Order) api.Outcome {
 
 // Restart ends and starts workers of the same release, all at once.
 func (s *Supervisor) Restart(ctx context.Context, o api.Order) api.Outcome {
-	return s.each(o.Selector, func(t target) (string, *fault.Fault) {
+	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
 		return done("restarted", t.pool.Restart(ctx, t.slots, o.Now))
 	})
 }
 
 // Reload replaces every worker by one of a new release, without a gap.
 func (s *Supervisor) Reload(ctx context.Context, o api.Order) api.Outcome {
-	return s.eachWhole(o.Selector, func(p *pool.Pool) (string, *fault.Fault) { return p.Reload(ctx, o.Now) })
+	return s.eachWhole(ctx, o.Selector, func(ctx context.Context, p *pool.Pool) (string, *fault.Fault) { return p.Reload(ctx, o.Now) })
 }
 
 // Rollback reloads the release that served before the present one.
 func (s *Supervisor) Rollback(ctx context.Context, o api.Order) api.Outcome {
-	return s.eachWhole(o.Selector, func(p *pool.Pool) (string, *fault.Fault) { return p.Rollback(ctx, o.Now) })
+	return s.eachWhole(ctx, o.Selector, func(ctx context.Context, p *pool.Pool) (string, *fault.Fault) { return p.Rollback(ctx, o.Now) })
 }
 
 // Scale changes the number of workers.
 func (s *Supervisor) Scale(ctx context.Context, o api.Order) api.Outcome {
-	return s.eachWhole(o.Selector, func(p *pool.Pool) (string, *fault.Fault) {
+	return s.eachWhole(ctx, o.Selector, func(ctx context.Context, p *pool.Pool) (string, *fault.Fault) {
 		return p.Scale(ctx, o.Workers, o.Relative)
 	})
 }
 
 // eachWhole is each for orders that are about whole apps.
-func (s *Supervisor) eachWhole(selector string, order func(*pool.Pool) (string, *fault.Fault)) api.Outcome {
-	return s.each(selector, func(t target) (string, *fault.Fault) {
+func (s *Supervisor) eachWhole(ctx context.Context, selector string,
+	order func(context.Context, *pool.Pool) (string, *fault.Fault),
+) api.Outcome {
+	return s.each(ctx, selector, func(ctx context.Context, t target) (string, *fault.Fault) {
 		if t.slots != nil {
 			return "", fault.New(fault.Usage, "%q is one worker; this is about a whole app", selector).
 				WithFix("name the app: " + t.pool.Name() + "; `muster restart` renews one worker")
 		}
-		return order(t.pool)
+		return order(ctx, t.pool)
 	})
 }
 
 // Signal sends a signal to the main processes, or with Group to everything of them.
-func (s *Supervisor) Signal(_ context.Context, o api.Order) api.Outcome {
+func (s *Supervisor) Signal(ctx context.Context, o api.Order) api.Outcome {
 	name, err := spec.ParseSignal(o.Signal)
 	if err != nil {
 		f := *fault.From(err)
 		f.Code = fault.Usage
 		return api.Outcome{Results: []api.Result{{App: o.Selector, Fault: &f}}}
 	}
-	return s.each(o.Selector, func(t target) (string, *fault.Fault) {
+	return s.each(ctx, o.Selector, func(_ context.Context, t target) (string, *fault.Fault) {
 		return t.pool.Signal(t.slots, name, o.Group)
 	})
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,7 +48,9 @@ type Supervisor struct {
 	cancel context.CancelFunc
 	shared *pool.Shared
 
-	applying sync.Mutex // one Apply at a time
+	applying sync.Mutex // one Apply at a time; Shutdown keeps it
+	ending   context.Context
+	end      context.CancelFunc // cancels ending: no order is taken any more
 
 	mu      sync.Mutex
 	spec    spec.Spec
@@ -75,8 +78,9 @@ func New(opts Options) (*Supervisor, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	ending, end := context.WithCancel(ctx)
 	s := &Supervisor{
-		opts: opts, ctx: ctx, cancel: cancel, pools: map[string]*pool.Pool{},
+		opts: opts, ctx: ctx, cancel: cancel, ending: ending, end: end, pools: map[string]*pool.Pool{},
 		ends: map[string]pool.End{}, waiting: map[chan struct{}]bool{}, ended: make(chan int, 1),
 	}
 	attempts.Sys.Members, attempts.Forgotten = s.usage.members, s.usage.forget
@@ -202,9 +206,22 @@ func (s *Supervisor) watchMemory() {
 	}
 }
 
+// order bounds an order by the Supervisor's life; it is refused once that ends.
+func (s *Supervisor) order(ctx context.Context) (context.Context, func(), *fault.Fault) {
+	if s.ending.Err() != nil {
+		return nil, nil, fault.New(fault.NotRunning, "muster is ending")
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ending, func() { cancel(errors.New("muster is ending")) })
+	return ctx, func() { stop(); cancel(nil) }, nil
+}
+
 // Shutdown stops every app, dependents first, and ends the Supervisor. It
 // returns when nothing is left; when ctx ends before, what is left is killed.
 func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
+	s.end()
+	s.applying.Lock() // an Apply under way has been told, and returns
+	defer s.applying.Unlock()
 	var targets []target
 	for _, p := range s.all() {
 		targets = append(targets, target{pool: p})
@@ -223,7 +240,7 @@ func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
 		s.remove(t.pool)
 	}
 	s.cancel()
-	s.shared.Attempts.Helpers.Wait()
+	s.shared.Attempts.Helpers.End()
 	if f := (api.Outcome{Results: results}).Fault(); f != nil {
 		return f
 	}

@@ -288,21 +288,12 @@ func setMain(t *testing.T, b *bench) {
 	}
 }
 
-// setMainExited: too late is said so, and a Starter may offer Resume.
+// setMainExited: a main process that has gone can still be followed by another.
 func setMainExited(t *testing.T, b *bench) {
 	p := b.start("a", Program("daemon", "0"))
 	stray := b.pidLine(b.output("a"))
 	b.exit()
-	if _, err := b.starter.SetMain("a", stray); !errors.Is(err, process.ErrMainExited) {
-		t.Fatalf("%v", err)
-	}
-	resumer, ok := b.starter.(interface {
-		Resume(id string, pid int) (process.Proc, error)
-	})
-	if !ok {
-		return
-	}
-	q, err := resumer.Resume("a", stray)
+	q, err := b.starter.SetMain("a", stray)
 	if err != nil || q.PID != stray || q.Exit != nil || q.Leader != p.PID {
 		t.Fatalf("%+v, %v", q, err)
 	}

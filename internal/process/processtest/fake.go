@@ -228,23 +228,12 @@ func (f *Fake) SetMeta(id string, meta []byte) error {
 
 // SetMain implements process.Starter: pid is one that Stray returned.
 func (f *Fake) SetMain(id string, pid int) (process.Proc, error) {
-	return f.setMain(id, pid, false)
-}
-
-// Resume is process.Direct's: SetMain after the exit was delivered.
-func (f *Fake) Resume(id string, pid int) (process.Proc, error) {
-	return f.setMain(id, pid, true)
-}
-
-func (f *Fake) setMain(id string, pid int, exited bool) (process.Proc, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.procs[id]
 	switch {
 	case p == nil:
 		return process.Proc{}, process.ErrUnknownID
-	case p.proc.Exit != nil && !exited:
-		return process.Proc{}, process.ErrMainExited
 	case pid == p.proc.PID && p.proc.Exit == nil:
 		return p.proc, nil
 	case !slices.Contains(p.strays, pid):

@@ -154,13 +154,39 @@ func (a *Attempt) started(out started, err error) {
 	}
 }
 
-// exited: the main process has ended.
+// exited: the main process has ended. One that ends with 0 while it starts, and
+// leaves processes behind, may have forked itself into the background: then the
+// first of those is the main process from now on.
 func (a *Attempt) exited(e process.Exit) {
+	if !a.starting() || e.Code != 0 || a.app.Type == spec.Task {
+		a.ended(e)
+		return
+	}
+	a.cfg.Shared.Helpers.Go(func() {
+		successor := a.cfg.Shared.Sys.successor(a.proc)
+		a.post(func() {
+			if !a.starting() || successor == 0 || !a.follow(successor) {
+				a.ended(e)
+			}
+		})
+	})
+}
+
+func (a *Attempt) ended(e process.Exit) {
 	a.exit = &e
 	if a.running {
 		a.unwatch()
 		a.cfg.Events.Exited(e)
 	}
+}
+
+// follow makes another of its processes the main one.
+func (a *Attempt) follow(pid int) bool {
+	proc, err := a.cfg.Shared.Starter.SetMain(a.id, pid)
+	if err == nil {
+		a.proc = proc
+	}
+	return err == nil
 }
 
 // post runs a step of this attempt in the owner's goroutine, unless it is closed.

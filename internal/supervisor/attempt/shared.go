@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
@@ -33,6 +35,63 @@ type Sys struct {
 	Notify    func(path string, uid int) (Notifier, error)
 }
 
+// settleTime is how long a program that went to the background gets until we
+// look at what it left; it is longer than a look at /proc may be old.
+const settleTime = 30 * time.Millisecond
+
+// successor guesses which process carries on for a main process that has gone:
+// the one with the lowest pid, because a master is older than its workers. 0: none.
+func (s Sys) successor(p process.Proc) int {
+	time.Sleep(settleTime)
+	members := s.Members(p)
+	if len(members) == 0 {
+		return 0
+	}
+	return slices.Min(members)
+}
+
+// Helpers counts helper goroutines. Safe for concurrent use; the zero value is
+// ready.
+type Helpers struct {
+	mu    sync.Mutex
+	n     int
+	ended bool
+	none  chan struct{} // closed when ended and n is 0
+}
+
+// Go runs f in a goroutine; after End it does nothing.
+func (h *Helpers) Go(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return
+	}
+	h.n++
+	go func() {
+		defer h.done()
+		f()
+	}()
+}
+
+func (h *Helpers) done() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n--; h.n == 0 && h.ended {
+		close(h.none)
+	}
+}
+
+// End refuses new helpers and waits for those that run. It is called once.
+func (h *Helpers) End() {
+	h.mu.Lock()
+	h.ended, h.none = true, make(chan struct{})
+	if h.n == 0 {
+		close(h.none)
+	}
+	h.mu.Unlock()
+	<-h.none
+}
+
 // Shared is what all attempts of one agent have in common. Its fields are set
 // before the first attempt; it is safe for concurrent use.
 type Shared struct {
@@ -41,7 +100,7 @@ type Shared struct {
 	RunDir  string // sd_notify sockets in n/, spools in o/
 	// Helpers counts the helper goroutines; each ends by itself, with its
 	// process, its socket or its context.
-	Helpers sync.WaitGroup
+	Helpers Helpers
 	// Forgotten is called when a process is given up.
 	Forgotten func(id string)
 

@@ -30,9 +30,7 @@ func (a *Attempt) notified(m sdnotify.Message) {
 		a.cfg.Events.Status(m.Status)
 	}
 	if m.MainPID > 0 && m.MainPID != a.proc.PID && a.exit == nil {
-		if proc, err := a.cfg.Shared.Starter.SetMain(a.id, m.MainPID); err == nil {
-			a.proc = proc
-		}
+		a.follow(m.MainPID)
 	}
 	if m.Extend > 0 {
 		a.extend(m.Extend)

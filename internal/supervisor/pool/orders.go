@@ -231,7 +231,7 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 				// The release that was left is no longer an earlier one.
 				p.history = slices.DeleteFunc(p.history, func(h *generation.Release) bool { return h == r.from.Release })
 			}
-			text = fmt.Sprintf("%d workers replaced, release %s", r.done, r.want.Name)
+			text = fmt.Sprintf("%s replaced, release %s", workers(r.done), r.want.Name)
 			done <- f
 		}
 		p.begin(r)
@@ -262,7 +262,7 @@ func (p *Pool) Scale(ctx context.Context, n int, relative bool) (string, *fault.
 	if f == nil {
 		f = p.await(ctx, p.isScaled)
 	}
-	return fmt.Sprintf("%d workers", size), f
+	return workers(size), f
 }
 
 // scale checks and sets the size of a pool.
@@ -304,7 +304,7 @@ func (p *Pool) Signal(slots Slots, name string, group bool) (string, *fault.Faul
 	})
 	switch {
 	case sent > 0:
-		return fmt.Sprintf("%s sent to %d workers", name, sent), nil
+		return fmt.Sprintf("%s sent to %s", name, workers(sent)), nil
 	case failed != nil:
 		return "", fault.New(fault.Internal, "cannot send %s: %w", name, failed).At(p.name)
 	}
@@ -366,4 +366,12 @@ func (p *Pool) update(app spec.App) {
 	if p.gen != nil {
 		p.gen.Update(app)
 	}
+}
+
+// workers is "1 worker", "2 workers".
+func workers(n int) string {
+	if n == 1 {
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", n)
 }

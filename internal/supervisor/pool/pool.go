@@ -412,7 +412,7 @@ func (p *Pool) count() count {
 				c.live++
 			}
 		}
-		if s.n >= p.app.Workers || s.held {
+		if s.n >= p.app.Workers {
 			continue
 		}
 		if s.cur == nil {
