@@ -154,23 +154,29 @@ func (a *Attempt) started(out started, err error) {
 	}
 }
 
-// exited: the main process has ended. One that ends with 0 while it starts, and
-// leaves processes behind, may have forked itself into the background: then the
-// first of those is the main process from now on.
+// exited: the main process has ended. One that ends with 0 while it starts (or
+// right after, because its port was seen first), and leaves processes behind,
+// may have forked itself into the background: then the first of those is the
+// main process from now on.
 func (a *Attempt) exited(e process.Exit) {
-	if !a.starting() || e.Code != 0 || a.app.Type == spec.Task {
+	young := a.readyAt.IsZero() || e.Time.Sub(a.readyAt) < forkTime
+	if !a.Serving() || !young || e.Code != 0 || a.app.Type == spec.Task {
 		a.ended(e)
 		return
 	}
 	a.cfg.Shared.Helpers.Go(func() {
 		successor := a.cfg.Shared.Sys.successor(a.proc)
 		a.post(func() {
-			if !a.starting() || successor == 0 || !a.follow(successor) {
+			if !a.Serving() || successor == 0 || !a.follow(successor) {
 				a.ended(e)
 			}
 		})
 	})
 }
+
+// forkTime is how long after readiness a main process may still leave for the
+// background.
+const forkTime = 2 * time.Second
 
 func (a *Attempt) ended(e process.Exit) {
 	a.exit = &e
