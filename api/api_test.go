@@ -53,8 +53,18 @@ func TestKeysOnlyGrow(t *testing.T) {
 	var have []string
 	seen := map[reflect.Type]bool{}
 	for _, v := range []any{
-		api.Status{}, api.Order{}, api.Outcome{}, api.ApplyRequest{}, api.ApplyResult{}, api.Record{},
-		api.Launch{}, api.StopRequest{}, api.Agent{}, api.Done{}, api.Failure{}, event.Event{},
+		api.Status{},
+		api.Order{},
+		api.Outcome{},
+		api.ApplyRequest{},
+		api.ApplyResult{},
+		api.Record{},
+		api.Launch{},
+		api.StopRequest{},
+		api.Agent{},
+		api.Done{},
+		api.Failure{},
+		event.Event{},
 	} {
 		have = append(have, keysOf(reflect.TypeOf(v), seen)...)
 	}

@@ -102,6 +102,7 @@ func (v commands) show(path string) *shown {
 	}
 	return s
 }
+
 func (v commands) schema() schema {
 	return schema{"type": []string{"array", "null"}, "items": argv{}.schema()}
 }

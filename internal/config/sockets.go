@@ -165,6 +165,7 @@ func (v listenValue) schema() schema {
 		{"type": "null"},
 	}}
 }
+
 func (v listenValue) kind() string {
 	return "address, list of addresses or maps, map of name to address"
 }

@@ -54,8 +54,17 @@ func TestEnvFile(t *testing.T) {
 		bad = append(bad, fmt.Sprintf("%d %s", line, text))
 	})
 	want := []assignment{
-		{"A", "1", 3}, {"B", "two words", 4}, {"C", "a\nb \"q\" \\ $x # y", 5}, {"D", `a\n"`, 6}, {"E", "", 7}, {"F", "two\nlines", 8},
-		{"G", "a#b", 10}, {"H", "", 11}, {"I", "x=y", 12}, {"M", "${A}", 17}, {"A", "again", 18},
+		{"A", "1", 3},
+		{"B", "two words", 4},
+		{"C", "a\nb \"q\" \\ $x # y", 5},
+		{"D", `a\n"`, 6},
+		{"E", "", 7},
+		{"F", "two\nlines", 8},
+		{"G", "a#b", 10},
+		{"H", "", 11},
+		{"I", "x=y", 12},
+		{"M", "${A}", 17},
+		{"A", "again", 18},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -186,7 +195,9 @@ func TestWrongProjectName(t *testing.T) {
 
 func TestPlaceNames(t *testing.T) {
 	for _, c := range []struct{ dir, file, want string }{
-		{"/a/b", "/a/b/muster.yaml", "muster.yaml"}, {"/a/b", "/a/muster.yaml", "../muster.yaml"}, {"/a/b", "/a/b/c/m.yaml", "c/m.yaml"},
+		{"/a/b", "/a/b/muster.yaml", "muster.yaml"},
+		{"/a/b", "/a/muster.yaml", "../muster.yaml"},
+		{"/a/b", "/a/b/c/m.yaml", "c/m.yaml"},
 		{"/a/b", "/etc/muster/muster.yaml", "/etc/muster/muster.yaml"},
 	} {
 		if got := printed(c.dir, c.file); got != c.want {

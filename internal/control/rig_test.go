@@ -62,7 +62,9 @@ func (f *fakes) order(ctx context.Context, verb string, o api.Order) api.Outcome
 }
 
 func (f *fakes) Start(ctx context.Context, o api.Order) api.Outcome { return f.order(ctx, "start", o) }
-func (f *fakes) Stop(ctx context.Context, o api.Order) api.Outcome  { return f.order(ctx, "stop", o) }
+
+func (f *fakes) Stop(ctx context.Context, o api.Order) api.Outcome { return f.order(ctx, "stop", o) }
+
 func (f *fakes) Restart(ctx context.Context, o api.Order) api.Outcome {
 	return f.order(ctx, "restart", o)
 }
@@ -74,7 +76,9 @@ func (f *fakes) Reload(ctx context.Context, o api.Order) api.Outcome {
 func (f *fakes) Rollback(ctx context.Context, o api.Order) api.Outcome {
 	return f.order(ctx, "rollback", o)
 }
+
 func (f *fakes) Scale(ctx context.Context, o api.Order) api.Outcome { return f.order(ctx, "scale", o) }
+
 func (f *fakes) Signal(ctx context.Context, o api.Order) api.Outcome {
 	return f.order(ctx, "signal", o)
 }

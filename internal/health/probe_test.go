@@ -231,10 +231,21 @@ func TestCommand(t *testing.T) {
 func TestNewProbeFaults(t *testing.T) {
 	run := runFunc(nil)
 	for _, h := range []spec.Health{
-		{}, {Type: "ping"}, {Type: "cmd"},
-		{Type: "http"}, {Type: "http", URL: "localhost:80"}, {Type: "http", URL: "/health"}, {Type: "http", URL: "ftp://x/"},
-		{Type: "http", URL: "http:///x"}, {Type: "http", URL: "http://[::1"}, {Type: "http", URL: "unix://host/x"}, {Type: "http", URL: "unix:x"},
-		{Type: "tcp"}, {Type: "tcp", Address: "localhost"}, {Type: "tcp", Address: "localhost:"}, {Type: "tcp", Address: "relative/s"},
+		{},
+		{Type: "ping"},
+		{Type: "cmd"},
+		{Type: "http"},
+		{Type: "http", URL: "localhost:80"},
+		{Type: "http", URL: "/health"},
+		{Type: "http", URL: "ftp://x/"},
+		{Type: "http", URL: "http:///x"},
+		{Type: "http", URL: "http://[::1"},
+		{Type: "http", URL: "unix://host/x"},
+		{Type: "http", URL: "unix:x"},
+		{Type: "tcp"},
+		{Type: "tcp", Address: "localhost"},
+		{Type: "tcp", Address: "localhost:"},
+		{Type: "tcp", Address: "relative/s"},
 	} {
 		_, err := NewProbe(h, run)
 		if fault.CodeOf(err) != fault.Config || fault.From(err).Fix == "" {

@@ -56,6 +56,7 @@ type PanicError struct {
 	Stack []byte
 }
 
+// Error is "panic: VALUE" and the stack.
 func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", p.Value, p.Stack) }
 
 // Unwrap is the value where that is an error.

@@ -138,7 +138,7 @@ func (p process) lookEpoll(waits map[uint64]bool) (blind bool) {
 		blind = blind || errors.Is(err, fs.ErrPermission)
 		for line := range strings.Lines(string(text)) {
 			t, ok := parseTarget(line)
-			if !ok || t.events&(pollIn) == 0 {
+			if !ok || t.events&pollIn == 0 {
 				continue
 			}
 			switch {
