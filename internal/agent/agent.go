@@ -191,11 +191,7 @@ func (a *Agent) buildControl() error {
 	if err != nil {
 		return err
 	}
-	mode := rule.Mode
-	if mode == 0 {
-		mode = 0o600
-	}
-	a.socket, err = control.Listen(a.paths.Socket, rule.Group, mode)
+	a.socket, err = control.Listen(a.paths.Socket, rule.Group, rule.Mode)
 	if err != nil {
 		return err
 	}

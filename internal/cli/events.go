@@ -3,22 +3,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
 )
-
-// errSeenAll ends a listing of past events.
-var errSeenAll = errors.New("all past events are printed")
-
-// eventsPause without an event means that the past is told.
-const eventsPause = 100 * time.Millisecond
 
 func (s *session) eventsCommand() *cobra.Command {
 	var follow bool
@@ -53,7 +44,7 @@ func (s *session) events(ctx context.Context, after uint64, follow bool) error {
 		}
 		return t.unreachable(err)
 	}
-	return t.unreachable(s.pastEvents(ctx, c, after))
+	return t.unreachable(c.PastEvents(ctx, after, s.printEvent(show.NewNarrator())))
 }
 
 // printEvent prints one event in the chosen format.
@@ -78,21 +69,4 @@ func (s *session) printEvent(n *show.Narrator) func(event.Event) error {
 		_, err := s.out.Write([]byte(e.Time.Local().Format("2006-01-02 15:04:05.000") + " " + text + "\n"))
 		return err
 	}
-}
-
-// pastEvents prints what the agent has kept and then ends.
-func (s *session) pastEvents(ctx context.Context, c *client.Client, after uint64) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	quiet := time.AfterFunc(time.Second, func() { cancel(errSeenAll) })
-	defer quiet.Stop()
-	print := s.printEvent(show.NewNarrator())
-	err := c.Events(ctx, after, func(e event.Event) error {
-		quiet.Reset(eventsPause)
-		return print(e)
-	})
-	if errors.Is(context.Cause(ctx), errSeenAll) {
-		return nil
-	}
-	return err
 }
