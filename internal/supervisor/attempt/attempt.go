@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -96,6 +97,7 @@ type Attempt struct {
 	readyIn   time.Duration // the ready timeout in force
 	needs     need
 	exit      *process.Exit // the main process has ended
+	early     *process.Exit // the same, told before started
 	noAccept  *fault.Fault  // it does not use its listeners
 	lineSeen  bool          // a line matched ready.output
 
@@ -127,30 +129,30 @@ func (a *Attempt) Launch() {
 	s := starter{shared: sh, cfg: a.cfg, id: a.id, onLine: a.lineWatch()}
 	sh.Helpers.Go(func() {
 		out, err := s.start()
-		ok := a.cfg.Post(func() { a.started(out, err) })
-		if !ok && err == nil {
-			_, _ = out.proc.Kill()
+		if !a.cfg.Post(func() { a.started(out, err) }) {
+			out.drop()
 		}
 	})
 }
 
 // started takes what the Starter answered. An exit may have come before.
 func (a *Attempt) started(out started, err error) {
-	a.notify, a.output = out.notify, out.output
 	if a.closed {
+		a.cfg.Shared.Helpers.Go(out.drop)
 		return
 	}
+	a.notify, a.output = out.notify, out.output
 	if err != nil {
 		a.cfg.Events.Started(err)
 		return
 	}
 	a.proc, a.running, a.startedAt = out.proc, true, time.Now()
 	a.cfg.Events.Started(nil)
-	switch {
-	case a.exit != nil:
-		a.cfg.Events.Exited(*a.exit)
-	case !a.stopping:
+	if !a.stopping {
 		a.watch()
+	}
+	if a.early != nil {
+		a.exited(*a.early)
 	}
 }
 
@@ -159,6 +161,13 @@ func (a *Attempt) started(out started, err error) {
 // may have forked itself into the background: then the first of those is the
 // main process from now on.
 func (a *Attempt) exited(e process.Exit) {
+	if !a.running {
+		a.early = &e
+		return
+	}
+	if e.PID != a.proc.PID {
+		return // MAINPID came while the exit was on its way
+	}
 	young := a.readyAt.IsZero() || e.Time.Sub(a.readyAt) < forkTime
 	if !a.Serving() || !young || e.Code != 0 || a.app.Type == spec.Task {
 		a.ended(e)
@@ -167,7 +176,9 @@ func (a *Attempt) exited(e process.Exit) {
 	a.cfg.Shared.Helpers.Go(func() {
 		successor := a.cfg.Shared.Sys.successor(a.proc)
 		a.post(func() {
-			if !a.Serving() || successor == 0 || !a.follow(successor) {
+			switch {
+			case e.PID != a.proc.PID: // MAINPID came meanwhile
+			case !a.Serving(), successor == 0, !a.follow(successor):
 				a.ended(e)
 			}
 		})
@@ -180,10 +191,8 @@ const forkTime = 2 * time.Second
 
 func (a *Attempt) ended(e process.Exit) {
 	a.exit = &e
-	if a.running {
-		a.unwatch()
-		a.cfg.Events.Exited(e)
-	}
+	a.unwatch()
+	a.cfg.Events.Exited(e)
 }
 
 // follow makes another of its processes the main one.
@@ -343,7 +352,10 @@ func (a *Attempt) Stop(rules spec.Stop) {
 		if err == nil && res.Exit.Code == 0 {
 			return
 		}
-		f := fault.New(fault.StartFailed, "stop.command failed, sending %s instead", unix.SignalName(sig))
+		if err == nil {
+			err = fmt.Errorf("exit code %d", res.Exit.Code)
+		}
+		f := fault.New(fault.StartFailed, "stop.command failed, sending %s instead: %w", unix.SignalName(sig), err)
 		a.post(func() { a.cfg.Events.Warned(f.WithOutput(LastLines(res.Output, 5))) })
 		_ = proc.Signal(sig)
 	})

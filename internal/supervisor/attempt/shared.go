@@ -193,6 +193,16 @@ type started struct {
 	output *output.Attachment
 }
 
+// drop gives up what was started for an owner that is no longer there.
+func (s started) drop() {
+	if s.proc.PID != 0 {
+		_, _ = s.proc.Kill()
+	}
+	if s.notify != nil {
+		s.notify.Close()
+	}
+}
+
 func (s starter) start() (out started, err error) {
 	s.shared.starts <- struct{}{}
 	defer func() { <-s.shared.starts }()

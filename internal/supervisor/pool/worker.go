@@ -94,7 +94,7 @@ func (w *worker) started(err error) {
 		return
 	}
 	w.slot.startedOnce = true
-	if w.goal != goalRun && w.run.Exit() == nil {
+	if w.goal != goalRun {
 		w.beginStop()
 	}
 }
