@@ -4,18 +4,29 @@
 //
 // # How a file is read
 //
-//	find ─► bytes ─► parse (tree.go)  YAML to plain nodes: aliases, merges and
-//	                                  ${VAR} resolved, duplicate keys told
-//	             ─► decoder.root      nodes into spec, app by app over the
-//	                                  defaults, by the field tables (app.go,
-//	                                  root.go, sockets.go)
-//	             ─► finish            what depends on more than one key
-//	             ─► spec.Validate     every other rule, put at its place
+//	find, read ─► bytes   files.go    where the file is, and its limits
+//	tree.Parse ─► nodes   tree        YAML to plain values with places: aliases,
+//	                                  merges and ${VAR} are resolved
+//	root       ─► spec    root.go     nodes into apps over the defaults, by the
+//	                                  tables of keys, and what depends on more
+//	                                  than one key (finish)
+//	Validate   ─► spec    Decoder.Add every other rule, put at its place
+//
+// # Rooms
+//
+//	config           which keys there are (app.go, root.go, listen.go, ports.go,
+//	                 ready.go, health.go, depends.go, env.go), where files are
+//	                 found, `muster run`; what is made from the tables: Show,
+//	                 Schema, Reference
+//	config/table     how a key is read, shown, described; problems and origins
+//	config/tree      YAML and ${VAR}
+//	config/envfile   files of NAME=value lines
+//	config/cpus      what `workers: auto` stands for
 //
 // A field table is a function that binds keys to the variables they fill, each
-// with a value (values.go, collections.go, special.go) that can decode, show,
-// and describe itself. The JSON schema, the reference and `config show` come
-// from the same tables, so that they cannot drift from what Load accepts.
+// with a table.Value that can decode, show, and describe itself. The JSON schema,
+// the reference and `config show` come from the same tables, so that they cannot
+// drift from what Load accepts.
 //
 // # Invariants
 //
@@ -25,8 +36,9 @@
 //   - What Show prints (but for masked secrets) loads as the same spec.
 //   - Reading never depends on the order of keys in a map, except that the first
 //     port is PORT.
-//   - Nothing outside of the file, its `.env` and the env_files is read: whether
-//     users, directories and programs exist is seen when a worker starts.
+//   - Nothing outside of the file, its `.env` and the env_files is read, but for
+//     the CPUs of `workers: auto`: whether users, directories and programs exist
+//     is seen when a worker starts.
 //
 // # Failures
 //
@@ -35,6 +47,6 @@
 // follows only from another problem is not told. A file is at most 1 MiB, 100,000
 // values with aliases expanded, 64 levels deep and 1,024 apps.
 //
-// Everything here is a pure function of its arguments and the files; there is no
-// state, and all of it may be called from any goroutine.
+// But for those files everything here is a function of its arguments; there is
+// no state, and all of it may be called from any goroutine.
 package config

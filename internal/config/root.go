@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 
+	"github.com/muster-run/muster/internal/config/table"
+	"github.com/muster-run/muster/internal/config/tree"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -15,111 +17,109 @@ const MaxApps = 1024
 // version is the number that says how to read the file.
 type version struct{}
 
-func (version) decode(d *decoder, path string, n *node) {
-	if s, ok := d.text(path, n, "1"); ok && s != "1" {
-		d.problem(path, n.at, "write version: 1, or install a newer muster", "this muster reads version 1 only, not %q", s)
+func (version) Decode(d *table.Decoder, path string, n *tree.Node) {
+	if s, ok := d.Text(path, n, "1"); ok && s != "1" {
+		d.Problem(path, n.At, "write version: 1, or install a newer muster", "this muster reads version 1 only, not %q", s)
 	}
 }
-func (version) show(path string) *shown { return &shown{path: path, text: fmt.Sprint(Version)} }
-func (version) schema() schema          { return schema{"const": Version} }
-func (version) kind() string            { return "1" }
+func (version) Show(path string) *table.Shown { return table.ShowPlain(path, fmt.Sprint(Version)) }
+func (version) Schema() table.Schema          { return table.Schema{"const": Version} }
+func (version) Kind() string                  { return "1" }
 
 // elsewhere is a key that Load reads by itself.
 type elsewhere struct {
-	s schema
+	s table.Schema
 	k string
 }
 
-func (elsewhere) decode(*decoder, string, *node) {}
-func (elsewhere) show(string) *shown             { return nil }
-func (v elsewhere) schema() schema               { return v.s }
-func (v elsewhere) kind() string                 { return v.k }
+func (elsewhere) Decode(*table.Decoder, string, *tree.Node) {}
+func (elsewhere) Show(string) *table.Shown                  { return nil }
+func (v elsewhere) Schema() table.Schema                    { return v.s }
+func (v elsewhere) Kind() string                            { return v.k }
 
 // rootFields are the keys at the top but apps and defaults.
-func rootFields(s *spec.Spec) []field {
-	return []field{
-		{"version", version{}, "", "The version of the format. Required."},
-		{"name", text[string]{&s.Project, "a name"}, "", "The project: it names the state directory and the control socket. Default: the name of the file's directory."},
-		{"control", section{fields: func() []field { return controlFields(&s.Control) }}, "", "Who may use the control socket besides the owner."},
-		{"on_exit", commands{&s.OnExit}, "", "Commands that run before muster ends, with MUSTER_REASON, at most 10s each."},
+func rootFields(s *spec.Spec) []table.Field {
+	return []table.Field{
+		table.Key("version", version{}, "", "The version of the format. Required."),
+		table.Key("name", table.Text(&s.Project, "a name"), "", "The project: it names the state directory and the control socket. Default: the name of the file's directory."),
+		table.Key("control", table.Section(controlFields(&s.Control)), "", "Who may use the control socket besides the owner."),
+		table.Key("on_exit", table.Commands(&s.OnExit), "", "Commands that run before muster ends, with MUSTER_REASON, at most 10s each."),
 	}
 }
 
-func controlFields(c *spec.Control) []field {
-	return []field{
-		{"group", text[string]{&c.Group, "a group"}, "", "This group may use it too."},
-		{"mode", mode(&c.Mode), "0600", "Mode of the socket: 0600, or 0660 (the default with group)."},
+func controlFields(c *spec.Control) []table.Field {
+	return []table.Field{
+		table.Key("group", table.Text(&c.Group, "a group"), "", "This group may use it too."),
+		table.Key("mode", table.Mode(&c.Mode), "0600", "Mode of the socket: 0600, or 0660 (the default with group)."),
 	}
 }
 
-func allRootFields(s *spec.Spec) []field {
-	app := schema{"$ref": "#/$defs/app"}
+func allRootFields(s *spec.Spec) []table.Field {
+	app := table.Schema{"$ref": "#/$defs/app"}
 	return append(
 		rootFields(s),
-		field{"defaults", elsewhere{app, "an app"}, "", "Keys for every app. The app's own win; maps are merged key by key."},
-		field{"apps", elsewhere{schema{
-			"type": "object", "propertyNames": schema{"pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"}, "additionalProperties": app,
-		}, "map of name to app"}, "", "The programs to run. Required."},
+		table.Key("defaults", elsewhere{app, "an app"}, "", "Keys for every app. The app's own win; maps are merged key by key."),
+		table.Key("apps", elsewhere{table.Schema{
+			"type": "object", "propertyNames": table.Schema{"pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"}, "additionalProperties": app,
+		}, "map of name to app"}, "", "The programs to run. Required."),
 	)
 }
 
 // root decodes the whole document.
-func (d *decoder) root(n *node, s *spec.Spec) {
-	if n.shape != object {
-		d.problem("", n.at, "begin with version: 1 and apps:", "the file is %s, not a map", n.shape)
+func (r *reader) root(n *tree.Node, s *spec.Spec) {
+	if n.Shape != tree.Object {
+		r.d.Problem("", n.At, "begin with version: 1 and apps:", "the file is %s, not a map", n.Shape)
 		return
 	}
-	d.object("", n, allRootFields(s))
-	if n.get("version") == nil {
-		d.problem("version", place{1, 1}, "write version: 1 in the first line", "the version is missing")
+	r.d.Object("", n, allRootFields(s))
+	if n.Get("version") == nil {
+		r.d.Problem("version", tree.Place{Line: 1, Column: 1}, "write version: 1 in the first line", "the version is missing")
 	}
-	if s.Control.Group != "" && n.get("control").get("mode") == nil {
+	if s.Control.Group != "" && n.Get("control").Get("mode") == nil {
 		s.Control.Mode = 0o660
 	}
-	defaults, apps := n.get("defaults"), n.get("apps")
+	defaults, apps := n.Get("defaults"), n.Get("apps")
 	if defaults != nil {
 		scratch := spec.DefaultApp("")
-		d.object("defaults", defaults, (&appDraft{App: &scratch}).fields())
+		r.d.Object("defaults", defaults, (&appDraft{App: &scratch, from: r}).fields())
 	}
 	switch {
 	case apps == nil:
-		d.problem("apps", n.at, "write apps: {web: {command: ./server}}", "there are no apps")
-	case apps.shape == scalar && apps.null:
-	case apps.shape != object:
-		d.problem("apps", apps.at, "write a map of name to app: apps: {web: {command: ./server}}", "this is %s", apps.shape)
-	case len(apps.pairs) > MaxApps:
-		d.problem("apps", apps.at, "", "%d apps are more than %d", len(apps.pairs), MaxApps)
+		r.d.Problem("apps", n.At, "write apps: {web: {command: ./server}}", "there are no apps")
+	case apps.IsEmpty():
+	case apps.Shape != tree.Object:
+		r.d.Problem("apps", apps.At, "write a map of name to app: apps: {web: {command: ./server}}", "this is %s", apps.Shape)
+	case len(apps.Pairs) > MaxApps:
+		r.d.Problem("apps", apps.At, "", "%d apps are more than %d", len(apps.Pairs), MaxApps)
 	default:
-		for _, p := range apps.pairs {
-			s.Apps = append(s.Apps, d.app(p, defaults))
+		for _, p := range apps.Pairs {
+			s.Apps = append(s.Apps, r.app(p, defaults))
 		}
 	}
 }
 
 // app decodes one app over the defaults.
-func (d *decoder) app(p pair, defaults *node) spec.App {
-	path := "apps." + p.key
-	d.places[path] = spot{file: d.file, place: p.at}
-	a := spec.DefaultApp(p.key)
-	draft := &appDraft{App: &a}
-	d.quiet = true // its problems have been told under "defaults"
-	d.object(path, defaults, draft.fields())
-	d.quiet = false
-	d.object(path, p.value, draft.fields())
-	r := p.value.get("restart")
-	draft.policy = r != nil && (r.shape == scalar && !r.null || r.get("policy") != nil)
-	d.finish(path, draft, p.value)
+func (r *reader) app(p tree.Pair, defaults *tree.Node) spec.App {
+	path := "apps." + p.Key
+	r.d.Place(path, p.At)
+	a := spec.DefaultApp(p.Key)
+	draft := &appDraft{App: &a, from: r}
+	r.d.Inherit("defaults", path, defaults, draft.fields())
+	r.d.Object(path, p.Value, draft.fields())
+	restart := p.Value.Get("restart")
+	draft.policy = restart != nil && (restart.Shape == tree.Scalar && !restart.Null || restart.Get("policy") != nil)
+	r.finish(path, draft, p.Value)
 	return a
 }
 
 // finish completes what depends on more than one key.
-func (d *decoder) finish(path string, a *appDraft, n *node) {
+func (r *reader) finish(path string, a *appDraft, n *tree.Node) {
 	switch {
 	case a.isScript && a.Shell:
 		a.Command = []string{a.script}
 	case a.isScript:
 		split, err := spec.SplitCommand(a.script)
-		d.invalid(path+".command", a.at, err)
+		r.d.Invalid(path+".command", a.at, err)
 		a.Command = split
 		if err != nil {
 			a.Command = []string{a.script} // told once; keep Validate quiet
@@ -130,39 +130,45 @@ func (d *decoder) finish(path string, a *appDraft, n *node) {
 	case !a.policy:
 		a.Restart.Policy = spec.RestartNever
 	case a.Restart.Policy == spec.RestartAlways:
-		d.problem(path+".restart", d.placeOf(path+".restart").place, "write never or on-failure", "a task that has ended with 0 is done, so always is not possible")
+		r.d.Problem(path+".restart", r.d.PlaceOf(path+".restart").Place, "write never or on-failure", "a task that has ended with 0 is done, so always is not possible")
 	}
-	a.Dir = d.absolute(a.Dir)
+	a.Dir = r.absolute(a.Dir)
 	if a.Log.File != "" {
-		a.Log.File = d.absolute(a.Log.File)
+		a.Log.File = r.absolute(a.Log.File)
 	}
 	for i, l := range a.Listen {
 		if l.Network == "unix" && l.Address != "" {
-			a.Listen[i].Address = d.absolute(l.Address)
+			a.Listen[i].Address = r.absolute(l.Address)
 		}
 	}
 	nameListeners(a.Listen)
 	namePorts(a.Ports)
-	if n.get("workers") == nil && a.Stdin == "inherit" && a.Workers > 1 {
+	if n.Get("workers") == nil && a.Stdin == "inherit" && a.Workers > 1 {
 		a.Workers = 1 // from the defaults
 	}
 }
 
-// conditions fills in what a name alone in depends_on means.
-func fillConditions(apps []spec.App) {
-	kinds := map[string]spec.Kind{}
-	for _, a := range apps {
-		kinds[a.Name] = a.Type
+// hint says what is meant by a key that no table has.
+func hint(path string, p tree.Pair) (key, fix string) {
+	if path == "" && p.Value.Get("command") != nil {
+		return "", "indent it, so that it stands in apps"
 	}
-	for _, a := range apps {
-		for i, dep := range a.DependsOn {
-			if dep.Condition != "" {
-				continue
-			}
-			a.DependsOn[i].Condition = spec.IsReady
-			if kinds[dep.App] == spec.Task {
-				a.DependsOn[i].Condition = spec.Completed
-			}
-		}
+	if key := foreignKeys()[p.Key]; key != "" {
+		return key, "write " + key
+	}
+	return "", ""
+}
+
+// foreignKeys are what other tools call things.
+func foreignKeys() map[string]string {
+	return map[string]string{
+		"services": "apps", "processes": "apps", "programs": "apps",
+		"script": "command", "exec": "command", "cmd": "command", "args": "command", "entrypoint": "command",
+		"interpreter": "command", "cwd": "dir", "working_dir": "dir", "workingdirectory": "dir", "directory": "dir",
+		"instances": "workers", "replicas": "workers", "scale": "workers", "numprocs": "workers", "processes_num": "workers",
+		"environment": "env", "healthcheck": "health", "readiness_probe": "ready", "liveness_probe": "health",
+		"kill_timeout": "stop.timeout", "stop_grace_period": "stop.timeout", "stop_signal": "stop.signal", "stopsignal": "stop.signal",
+		"max_memory_restart": "limits.memory", "autorestart": "restart", "sockets": "listen", "bind": "listen",
+		"port": "ports", "logs": "log", "logging": "log", "depends": "depends_on", "after": "depends_on", "user_group": "group",
 	}
 }

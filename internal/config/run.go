@@ -1,11 +1,15 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/muster-run/muster/internal/config/cpus"
+	"github.com/muster-run/muster/internal/config/table"
+	"github.com/muster-run/muster/internal/config/tree"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -45,9 +49,9 @@ type RunFlags struct {
 // is like that of Load, with flags for places.
 func FromRun(f RunFlags, environ []string) (*Loaded, error) {
 	dir, err := filepath.Abs(f.Dir)
-	d := &decoder{base: dir, places: map[string]spot{}, origins: map[string]string{}, meant: map[string]bool{}}
+	d := table.NewDecoder("")
 	if err != nil {
-		d.flag("--dir", spec.Problem{Text: "the current directory cannot be found"})
+		flagProblem(d, "--dir", spec.Problem{Text: "the current directory cannot be found"})
 	}
 	name := f.Name
 	if name == "" {
@@ -56,68 +60,72 @@ func FromRun(f RunFlags, environ []string) (*Loaded, error) {
 	a := spec.DefaultApp(name)
 	a.Command, a.Dir, a.Stdin = f.Command, dir, f.Stdin
 	a.Restart.Policy = spec.RestartOnFailure
-	d.runRules(f, &a)
-	d.runListeners(f.Listen, &a)
-	d.runEnv(f.Env, environMap(environ), &a)
+	runRules(d, f, &a)
+	runListeners(d, f.Listen, &a)
+	runEnv(d, f.Env, environMap(environ), &a)
 	s := spec.Spec{
-		Project: orElse(f.Project, cleanName("run-"+name, 64, "run")), Environ: BaseEnviron(environ),
+		Project: cmp.Or(f.Project, cleanName("run-"+name, 64, "run")), Environ: BaseEnviron(environ),
 		Control: spec.Control{Mode: 0o600}, Apps: []spec.App{a},
 	}
-	d.validateRun(s, name)
-	if len(d.problems) > 0 {
-		return nil, asFault("the command line", d.problems)
+	found := s.Validate()
+	for i, p := range found {
+		found[i].Path = flagOf(p.Path, name)
 	}
-	l := &Loaded{Spec: s, Origins: d.origins}
+	d.Add(found)
+	if len(d.Problems) > 0 {
+		return nil, asFault("the command line", d.Problems)
+	}
+	l := &Loaded{Spec: s}
 	l.flagOrigins(f, name)
 	return l, nil
 }
 
-func (d *decoder) flag(flag string, p spec.Problem) {
+func flagProblem(d *table.Decoder, flag string, p spec.Problem) {
 	p.Path = flag
-	d.problems = append(d.problems, Problem{Problem: p})
+	d.ProblemIn("", tree.Place{}, p)
 }
 
 // runRules reads the flags that have the value of one key, by that key's type.
-func (d *decoder) runRules(f RunFlags, a *spec.App) {
+func runRules(d *table.Decoder, f RunFlags, a *spec.App) {
 	draft := &appDraft{App: a}
 	for _, one := range []struct {
 		flag, text string
-		value      value
+		value      table.Value
 	}{
-		{"-n", f.N, whole[int]{&a.Workers, 0, spec.MaxWorkers, cpus()}},
+		{"-n", f.N, table.WholeOrAuto(&a.Workers, 0, spec.MaxWorkers, cpus.Available)},
 		{"--health", f.Health, healthValue{&a.Health}},
 		{"--restart", f.Restart, restartValue(&a.Restart)},
 		{"--ready", f.Ready, draft.readyValue()},
-		{"--stop-signal", f.StopSignal, signal{&a.Stop.Signal}},
-		{"--stop-timeout", f.StopTimeout, duration(&a.Stop.Timeout)},
+		{"--stop-signal", f.StopSignal, table.Signal(&a.Stop.Signal)},
+		{"--stop-timeout", f.StopTimeout, table.Duration(&a.Stop.Timeout)},
 	} {
 		if one.text != "" {
-			one.value.decode(d, one.flag, &node{text: one.text})
+			one.value.Decode(d, one.flag, &tree.Node{Text: one.text})
 		}
 	}
 }
 
-func (d *decoder) runListeners(addresses []string, a *spec.App) {
+func runListeners(d *table.Decoder, addresses []string, a *spec.App) {
 	for _, address := range addresses {
 		l, err := spec.ParseListen(address)
-		d.invalid("--listen", place{}, err)
+		d.Invalid("--listen", tree.Place{}, err)
 		if err != nil {
 			continue
 		}
 		if l.Network == "unix" {
-			l.Address = d.absolute(l.Address)
+			l.Address = absolute(a.Dir, l.Address)
 		}
 		a.Listen = append(a.Listen, l)
 	}
 	nameListeners(a.Listen)
 }
 
-func (d *decoder) runEnv(flags []string, environ map[string]string, a *spec.App) {
+func runEnv(d *table.Decoder, flags []string, environ map[string]string, a *spec.App) {
 	for _, kv := range flags {
 		name, value, has := strings.Cut(kv, "=")
 		if !has {
 			if value, has = environ[name]; !has {
-				d.flag("--env", spec.Problem{Text: fmt.Sprintf("%q is not set in the environment", name), Fix: "write NAME=value"})
+				flagProblem(d, "--env", spec.Problem{Text: fmt.Sprintf("%q is not set in the environment", name), Fix: "write NAME=value"})
 				continue
 			}
 		}
@@ -125,21 +133,6 @@ func (d *decoder) runEnv(flags []string, environ map[string]string, a *spec.App)
 			a.Env = map[string]string{}
 		}
 		a.Env[name] = value
-	}
-}
-
-// validateRun adds the problems that spec finds, with the flag for the path. A
-// flag that has a problem already is left alone.
-func (d *decoder) validateRun(s spec.Spec, name string) {
-	told := map[string]bool{}
-	for _, p := range d.problems {
-		told[p.Path] = true
-	}
-	for _, p := range s.Validate() {
-		p.Path = flagOf(p.Path, name)
-		if !told[p.Path] {
-			d.problems = append(d.problems, Problem{Problem: p})
-		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 	"pgregory.net/rapid"
 
+	"github.com/muster-run/muster/internal/config/table"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -247,19 +248,19 @@ func TestSchemaBad(t *testing.T) {
 }
 
 // every lists all fields with their paths, for a new app.
-func every(t *testing.T) map[string]field {
+func every(t *testing.T) map[string]table.Field {
 	t.Helper()
 	a, h := spec.DefaultApp("x"), spec.DefaultHealth()
 	s := spec.Spec{Control: spec.Control{Mode: 0o600}}
-	all := map[string]field{}
-	for prefix, fields := range map[string][]field{
+	all := map[string]table.Field{}
+	for prefix, fields := range map[string][]table.Field{
 		"": allRootFields(&s), "app": (&appDraft{App: &a}).fields(), "control": controlFields(&s.Control),
 		"listen": listenerFields(&spec.Listener{Name: "http", Network: "tcp", Mode: 0o600}), "port": portFields(&spec.Port{Increment: 1}),
-		"ready": readyFields(&a.Ready), "health": healthFields(&h), "restart": restartValue(&a.Restart).(section).fields(),
-		"stop": stopFields(&a.Stop), "reload": reloadFields(&a.Reload), "limits": limitFields(&a.Limits), "log": logValue(&a.Log).(section).fields(),
+		"ready": readyFields(&a.Ready), "health": healthFields(&h), "restart": restartFields(&a.Restart),
+		"stop": stopFields(&a.Stop), "reload": reloadFields(&a.Reload), "limits": limitFields(&a.Limits), "log": logFields(&a.Log),
 	} {
 		for _, f := range fields {
-			all[prefix+"."+f.key] = f
+			all[prefix+"."+f.Key] = f
 		}
 	}
 	return all
@@ -271,24 +272,24 @@ func TestTables(t *testing.T) {
 	used := strings.Join(slices.Collect(mapValues(samples(t))), "\n")
 	reference := Reference()
 	for path, f := range every(t) {
-		if f.doc == "" || !strings.HasSuffix(f.doc, ".") && !strings.HasSuffix(f.doc, ":") || strings.Contains(f.doc, "|") {
-			t.Errorf("%s: the text is not a sentence for a table: %q", path, f.doc)
+		if f.Doc == "" || !strings.HasSuffix(f.Doc, ".") && !strings.HasSuffix(f.Doc, ":") || strings.Contains(f.Doc, "|") {
+			t.Errorf("%s: the text is not a sentence for a table: %q", path, f.Doc)
 		}
-		if f.value.kind() == "" || !strings.Contains(reference, "| `"+f.key+"` | "+f.value.kind()+" |") {
+		if f.Value.Kind() == "" || !strings.Contains(reference, "| `"+f.Key+"` | "+f.Value.Kind()+" |") {
 			t.Errorf("%s is not in the reference", path)
 		}
-		if !strings.Contains(used, f.key+":") {
+		if !strings.Contains(used, f.Key+":") {
 			t.Errorf("%s is in no sample", path)
 		}
 		if path == "app.dir" {
 			continue // relative to the file
 		}
-		shown := f.value.show(path)
-		if f.def == "" || shown == nil || shown.pairs != nil {
+		shown := f.Value.Show(path)
+		if f.Default == "" || shown == nil {
 			continue
 		}
-		if shown.text != f.def {
-			t.Errorf("%s: the default is %q, but %q is documented", path, shown.text, f.def)
+		if text, ok := shown.Scalar(); ok && text != f.Default {
+			t.Errorf("%s: the default is %q, but %q is documented", path, text, f.Default)
 		}
 	}
 }
@@ -337,11 +338,8 @@ func FuzzLoad(f *testing.F) {
 }
 
 func fromText(text string) (spec.Spec, []Problem) {
-	d := &decoder{
-		file: "muster.yaml", base: "/nowhere", vars: &variables{environ: map[string]string{"A": "x"}},
-		places: map[string]spot{}, origins: map[string]string{}, envFiles: map[string][]assignment{}, meant: map[string]bool{},
-	}
+	r := newReader("muster.yaml", "/nowhere", map[string]string{"A": "x"})
 	s := spec.Spec{Control: spec.Control{Mode: 0o600}}
-	d.load([]byte(text), &s)
-	return s, d.problems
+	r.load([]byte(text), &s)
+	return s, r.d.Problems
 }
