@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -259,4 +260,11 @@ func (w *world) onStart(f func(process.Command)) {
 			}
 		}
 	}()
+}
+
+// peak counts the most processes there are at any start from now on.
+func (w *world) peak() func() int {
+	var most atomic.Int64
+	w.onStart(func(process.Command) { most.Store(max(most.Load(), int64(len(w.fake.List())))) })
+	return func() int { synctest.Wait(); return int(most.Load()) }
 }
