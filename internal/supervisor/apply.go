@@ -111,7 +111,7 @@ func (s *Supervisor) removeApps(ctx context.Context, next spec.Spec) []api.Resul
 	}
 	return together(gone, func(t target) (string, *fault.Fault) {
 		s.awaitDependents(ctx, t, gone)
-		if f := t.pool.Stop(ctx, nil, "removed from the configuration", false); f != nil {
+		if f := t.pool.Retire(ctx, "removed from the configuration", false); f != nil {
 			return "", f
 		}
 		s.remove(t.pool)

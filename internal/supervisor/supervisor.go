@@ -230,9 +230,9 @@ func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
 		if !now {
 			s.awaitDependents(ctx, t, targets)
 		}
-		f := t.pool.Stop(ctx, nil, "muster ends", now)
+		f := t.pool.Retire(ctx, "muster ends", now)
 		if f != nil {
-			f = t.pool.Stop(context.Background(), nil, "muster ends", true)
+			f = t.pool.Retire(context.Background(), "muster ends", true)
 		}
 		return "", f
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/muster-run/muster/event"
@@ -28,7 +27,7 @@ type Dependencies func(p *Pool, stopped func() bool, hopeless func(*fault.Fault)
 func (p *Pool) enqueue(ctx context.Context, order func() *fault.Fault) *fault.Fault {
 	begun := make(chan *fault.Fault, 1)
 	p.post(func() {
-		p.line = append(p.line, lineItem{
+		p.inLine(lineItem{
 			run:     func() { begun <- order() },
 			dropped: func(f *fault.Fault) { begun <- f },
 		})
@@ -53,12 +52,21 @@ func (p *Pool) answer(ctx context.Context, c <-chan *fault.Fault) *fault.Fault {
 func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies Dependencies) *fault.Fault {
 	begun := make(chan *fault.Fault, 2) // a hopeless dependency, and the start itself
 	var epoch int
-	p.do(func() { p.wanted, p.changed, epoch = true, true, p.halts })
-	stopped := func() (yes bool) { p.do(func() { yes = p.halts != epoch }); return yes }
+	refused := true
+	p.do(func() {
+		if refused = p.retired; !refused {
+			p.wanted, p.changed, epoch = true, true, p.halts
+		}
+	})
+	if refused {
+		return fault.New(fault.NotRunning, "%s is being removed", p.name).At(p.name)
+	}
+	void := fault.New(fault.NotRunning, "%s was stopped", p.name)
+	stopped := func() bool { yes := true; p.do(func() { yes = p.halts != epoch }); return yes }
 	item := lineItem{dropped: func(f *fault.Fault) { begun <- f }}
 	item.run = func() {
 		if p.halts != epoch {
-			begun <- fault.New(fault.NotRunning, "%s was stopped", p.name)
+			begun <- void
 			return
 		}
 		p.waitsFor = ""
@@ -66,7 +74,9 @@ func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies 
 	}
 	p.shared.Attempts.Helpers.Go(func() {
 		if dependencies(p, stopped, func(f *fault.Fault) { begun <- f }) {
-			p.post(func() { p.line = append(p.line, item) })
+			p.post(func() { p.inLine(item) })
+		} else {
+			begun <- void
 		}
 	})
 	if f := p.answer(ctx, begun); f != nil {
@@ -126,6 +136,17 @@ func (p *Pool) startStopped(slots Slots, why string) {
 	}
 }
 
+// Retire is Stop of the whole app, which is not started again meanwhile: Close
+// follows. When it fails, the pool is as after Stop.
+func (p *Pool) Retire(ctx context.Context, why string, now bool) *fault.Fault {
+	p.do(func() { p.retired = true })
+	f := p.Stop(ctx, nil, why, now)
+	if f != nil {
+		p.do(func() { p.retired = false })
+	}
+	return f
+}
+
 // Stop ends workers and returns when nothing is left of them. A whole app that
 // is stopped gives up its listeners at the end.
 func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fault.Fault {
@@ -136,12 +157,10 @@ func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fau
 			}
 			p.halt(why, now)
 		})
-		f := p.await(ctx, func() (bool, *fault.Fault) {
+		return p.await(ctx, func() (bool, *fault.Fault) {
 			gone, _ := p.isGone()
 			return gone || p.wanted, nil // wanted: another order has started it again
 		})
-		p.do(p.releaseListeners)
-		return f
 	}
 	p.do(func() {
 		for _, n := range slots {
@@ -243,10 +262,12 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 		if p.rollout != nil {
 			p.publish(nil, event.Reload{Phase: event.ReloadQueued, Total: p.app.Workers})
 		}
-		p.line = append(p.line, item)
+		p.inLine(item)
 	})
-	f := p.answer(ctx, done)
-	return text, f
+	if f := p.answer(ctx, done); f != nil {
+		return "", f
+	}
+	return text, nil
 }
 
 // Scale changes the number of workers, to n or by n, and returns when the pool
@@ -259,10 +280,10 @@ func (p *Pool) Scale(ctx context.Context, n int, relative bool) (string, *fault.
 		}
 		return p.scale(size)
 	})
-	if f == nil {
-		f = p.await(ctx, p.isScaled)
+	if f != nil {
+		return "", f
 	}
-	return workers(size), f
+	return workers(size), p.await(ctx, p.isScaled)
 }
 
 // scale checks and sets the size of a pool.
@@ -271,12 +292,10 @@ func (p *Pool) scale(n int) *fault.Fault {
 		return fault.New(fault.Usage, "a pool has 0 to %d workers, not %d", spec.MaxWorkers, n).At(p.name)
 	}
 	app := p.app
-	app.Workers = n
+	app.Workers, app.DependsOn = n, nil // the other apps are not looked at
 	alone := spec.Spec{Project: p.shared.Project, Control: spec.Control{Mode: 0o600}, Apps: []spec.App{app}}
 	for _, problem := range alone.Validate() {
-		if !strings.Contains(problem.Path, "depends_on") {
-			return fault.New(fault.Usage, "%s", problem.Text).At(p.name)
-		}
+		return fault.New(fault.Usage, "%s", problem.Text).At(p.name)
 	}
 	if !p.wanted || p.gen == nil {
 		p.app.Workers = n

@@ -45,7 +45,7 @@ func (s *slot) workers() []*worker {
 	return all
 }
 
-// pool is the workers of one app. One goroutine owns it: everything happens as
+// Pool is the workers of one app. One goroutine owns it: everything happens as
 // a step of its inbox.
 type Pool struct {
 	shared *Shared
@@ -59,6 +59,7 @@ type Pool struct {
 	environ []string
 	wanted  bool // shall run
 	halts   int  // orders to stop so far: a start that still waits is void
+	retired bool // is being removed: cannot be started
 
 	waitsFor string // the dependency that a start waits for
 
@@ -67,6 +68,9 @@ type Pool struct {
 	releases int                    // made so far
 	history  []*generation.Release  // that served, oldest first, the present one last
 	slots    map[int]*slot
+	// stale are listeners of an earlier generation whose replacement was ended
+	// half-way: workers may still have them.
+	stale []*generation.Listener
 
 	rollout *rollout
 	line    []lineItem // orders that wait for the rollout
@@ -188,6 +192,7 @@ func (p *Pool) settle() {
 		item.run()
 	}
 	p.tidy()
+	p.releaseListeners()
 	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return w.check() })
 	if now, why := p.human(); now != p.state {
 		from := p.state
@@ -214,7 +219,8 @@ func (p *Pool) tidy() {
 	}
 }
 
-// inLine runs an order now, or after the rollout that runs and those before it.
+// inLine has the next settling run an order, once no rollout runs and after
+// those before it.
 func (p *Pool) inLine(item lineItem) {
 	p.line = append(p.line, item)
 }
@@ -289,7 +295,7 @@ func (p *Pool) revive(s *slot, why string) {
 
 // halt ends every worker; the listeners follow once all are gone.
 func (p *Pool) halt(why string, now bool) {
-	p.wanted = false
+	p.wanted, p.changed = false, true
 	p.halts++
 	p.waitsFor = ""
 	p.dropLine(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
@@ -303,9 +309,9 @@ func (p *Pool) halt(why string, now bool) {
 
 // releaseListeners closes the sockets of a pool that has come to rest.
 func (p *Pool) releaseListeners() {
-	if p.gen != nil && !p.wanted && p.empty() {
-		p.shared.Sockets.Release(p.name, p.gen.Listeners)
-		p.gen.Listeners = nil
+	if p.gen != nil && !p.wanted && p.rollout == nil && p.empty() {
+		p.shared.Sockets.Release(p.name, append(p.gen.Listeners, p.stale...))
+		p.gen.Listeners, p.stale = nil, nil
 	}
 }
 

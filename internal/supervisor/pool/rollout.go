@@ -91,7 +91,7 @@ func (p *Pool) begin(r *rollout) {
 		Sockets: p.shared.Sockets, Node: p.shared.Node, Number: p.number, Release: r.want,
 	}
 	if p.gen != nil {
-		work.Have = p.gen.Listeners
+		work.Have = slices.Concat(p.gen.Listeners, p.stale)
 	}
 	p.shared.Attempts.Helpers.Go(func() {
 		gen, err := work.Run(ctx)
@@ -129,15 +129,12 @@ func (r *rollout) prepared(gen *generation.Generation, err error, policy reload.
 // ordinary ones that are started again by their restart rules.
 func (r *rollout) first(gen *generation.Generation) {
 	p := r.p
-	p.gen = gen
 	p.serve(gen)
-	gen.Settled()
 	for _, s := range p.slots {
 		s.cur, s.ended = nil, false
 	}
-	p.rollout, r.ended, p.changed = nil, true, true
 	p.size(r.want.App.Workers, "")
-	r.answer(nil)
+	r.end(event.ReloadDone, nil)
 }
 
 func (r *rollout) plan(gen *generation.Generation, policy reload.Policy) {
@@ -357,24 +354,10 @@ func (r *rollout) complete() {
 		return
 	}
 	if r.kind != rollReplace {
-		gone := r.dropped()
-		p.gen = r.gen
 		p.serve(r.gen)
-		r.gen.Settled()
-		p.shared.Sockets.Release(p.name, gone)
 		p.app, p.environ = r.want.App, r.want.Environ
 	}
 	r.end(event.ReloadDone, nil)
-}
-
-// dropped are the old generation's listeners that the new one has not taken over.
-func (r *rollout) dropped() []*generation.Listener {
-	if r.from == nil {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(r.from.Listeners), func(b *generation.Listener) bool {
-		return slices.ContainsFunc(r.gen.Listeners, func(n *generation.Listener) bool { return n.Spec.Key() == b.Spec.Key() })
-	})
 }
 
 // verdict is the fault of a rollout that was undone.
@@ -418,7 +401,12 @@ func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
 	if r.soaking != nil {
 		r.soaking.Stop()
 	}
-	if phase != event.ReloadDone && r.kind != rollReplace {
+	switch {
+	case r.kind == rollReplace:
+	case phase == event.ReloadDone:
+		r.p.shared.Sockets.Release(r.p.name, r.p.stale)
+		r.p.stale = nil
+	default:
 		r.giveUpListeners()
 	}
 	r.fault = f
@@ -438,9 +426,7 @@ func (r *rollout) giveUpListeners() {
 	for _, s := range p.slots {
 		if s.cur != nil && s.cur.gen == gen {
 			// Aborted half-way: the slot serves with it.
-			p.gen = gen
 			p.serve(gen)
-			gen.Settled()
 			return
 		}
 	}
@@ -460,8 +446,16 @@ func (r *rollout) afterReplace(phase event.ReloadPhase) {
 	}
 }
 
-// serve notes the generation's release as the one that serves.
+// serve makes a generation the one that serves. Listeners that it has not taken
+// over are stale.
 func (p *Pool) serve(gen *generation.Generation) {
+	if p.gen != nil {
+		p.stale = slices.DeleteFunc(append(p.stale, p.gen.Listeners...), func(old *generation.Listener) bool {
+			return slices.ContainsFunc(gen.Listeners, func(b *generation.Listener) bool { return b.Spec.Key() == old.Spec.Key() })
+		})
+	}
+	p.gen = gen
+	gen.Settled()
 	p.history = slices.DeleteFunc(p.history, func(old *generation.Release) bool { return old.Name == gen.Release.Name })
 	p.history = append(p.history, gen.Release)
 	p.history = p.history[max(0, len(p.history)-historyMax):]

@@ -1,0 +1,130 @@
+package supervisor
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/spec"
+)
+
+// A stop makes a start void that still waits for a dependency, and whoever gave
+// the start is told.
+func TestStopEndsAWaitForADependency(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.setAccepts(listener.No)
+		db := app("db", 1, func(a *spec.App) { a.Ready.Timeout = spec.Duration(time.Hour) })
+		applied := make(chan []string, 1)
+		go func() {
+			var codes []string
+			for _, r := range w.sup.Apply(w.Context(), specOf(db, app("web", 1, needs("db", spec.IsReady)))).Results {
+				codes = append(codes, r.App+" "+string(r.Fault.Code))
+			}
+			applied <- codes
+		}()
+		w.pass(time.Second)
+		for _, name := range []string{"web", "db"} {
+			if f := w.sup.Stop(w.Context(), order(name)).Fault(); f != nil {
+				t.Fatal(f)
+			}
+		}
+		synctest.Wait()
+		select {
+		case codes := <-applied:
+			for i, want := range []string{"db " + string(fault.NotRunning), "web " + string(fault.NotRunning)} {
+				if codes[i] != want {
+					t.Errorf("%v", codes)
+				}
+			}
+		default:
+			t.Fatal("the apply still waits")
+		}
+	})
+}
+
+// An order whose giver has left goes on: the listeners follow the last worker.
+func TestListenersFollowAnAbandonedStop(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1))
+		w.fake.OnSignal(func(_ string, sig syscall.Signal) bool { return sig == syscall.SIGTERM })
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		if f := w.sup.Stop(ctx, order("web")).Fault(); f == nil || f.Code != fault.Timeout {
+			t.Fatalf("%v", f)
+		}
+		if n := len(w.sup.opts.Store.List()); n != 1 {
+			t.Errorf("%d listeners while a worker still runs", n)
+		}
+		w.pass(time.Minute)
+		w.wantStates("web", "stopped")
+		if left := w.sup.opts.Store.List(); len(left) != 0 {
+			t.Errorf("listeners left: %v", left)
+		}
+	})
+}
+
+// A stop in the midst of a rollout that changes listeners closes those of both
+// releases.
+func TestStopHalfWayClosesTheListenersOfBothReleases(t *testing.T) {
+	inWorld(t, func(w *world) {
+		at := func(port string) func(*spec.App) {
+			return func(a *spec.App) { a.Listen[0].Address = "127.0.0.1:" + port }
+		}
+		w.apply(app("web", 2, at("8001")))
+		soak := func(a *spec.App) { a.Reload.Soak = spec.Duration(10 * time.Second) }
+		done := make(chan *fault.Fault, 1)
+		go func() { done <- w.sup.Apply(w.Context(), specOf(app("web", 2, at("8002"), soak))).Fault() }()
+		w.pass(15 * time.Second) // slot 0 is replaced, slot 1 not yet
+		if n := len(w.sup.opts.Store.List()); n != 2 {
+			t.Fatalf("%d listeners in the midst of the rollout", n)
+		}
+		if f := w.sup.Stop(w.Context(), order("web")).Fault(); f != nil {
+			t.Fatal(f)
+		}
+		if f := <-done; f == nil || f.Code != fault.ReloadAborted {
+			t.Errorf("%v", f)
+		}
+		if left := w.sup.opts.Store.List(); len(left) != 0 {
+			t.Errorf("listeners left: %v", left)
+		}
+	})
+}
+
+// An app that is being removed is not started again by an order that comes late.
+func TestAnAppBeingRemovedIsNotStarted(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("one", 1), app("two", 1))
+		w.fake.OnSignal(func(_ string, sig syscall.Signal) bool { return sig == syscall.SIGTERM })
+		removed := make(chan *fault.Fault, 1)
+		go func() { removed <- w.sup.Apply(w.Context(), specOf(app("two", 1))).Fault() }()
+		w.pass(time.Second)
+		if f := w.sup.Start(w.Context(), order("one")).Fault(); f == nil || f.Code != fault.NotRunning {
+			t.Errorf("%v", f)
+		}
+		if f := <-removed; f != nil {
+			t.Error(f)
+		}
+		if n := len(w.fake.List()); n != 1 {
+			t.Errorf("%d processes", n)
+		}
+		w.fake.OnSignal(nil)
+	})
+}
+
+// A listener that the declaration lost while all workers had failed is closed
+// by the next start.
+func TestStartAfterAFailureClosesWhatIsNoLongerDeclared(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1, func(a *spec.App) { a.Restart.Policy = spec.RestartNever }))
+		w.crash("web", 0, 1, 0)
+		w.wantStates("web", "failed")
+		w.apply(app("web", 1, func(a *spec.App) { a.Listen[0].Address = "127.0.0.1:8001" }))
+		if list := w.sup.opts.Store.List(); len(list) != 1 {
+			t.Errorf("listeners %v", list)
+		}
+	})
+}
