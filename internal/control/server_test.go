@@ -169,9 +169,7 @@ func TestPanics(t *testing.T) {
 		o.Shutdown = func(api.StopRequest) { panic(http.ErrAbortHandler) }
 	})
 	g.fakes.do = func(context.Context, string, api.Order) api.Outcome {
-		var m map[string]int
-		m["x"]++
-		return api.Outcome{}
+		panic(fmt.Errorf("a runtime error"))
 	}
 	_, err := g.client().Status(t.Context())
 	if f := wantCode(t, err, fault.Internal); !strings.Contains(f.Text, "status broke") {

@@ -1,84 +1,103 @@
 package listener
 
 import (
-	"fmt"
-	"strings"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
 )
 
-// accepted knows which connections came from which of some listening sockets. A
-// process that holds one has accepted it, though it may be too busy ever to be
-// seen waiting for the next: gunicorn's sync workers poll only when nobody is in
-// line. The tables are read once, and only when they are asked for, because they
-// hold every connection of the host.
-type accepted struct {
-	listeners []uint64
-	from      map[uint64]uint64 // connection → listener
-}
-
-// look adds the listeners of which the process holds a connection.
-func (a *accepted) look(p process, waits map[uint64]bool) {
-	if a.from == nil {
-		a.from = map[uint64]uint64{}
-		a.readInet("tcp")
-		a.readInet("tcp6")
-		a.readUnix()
+// lookAccepted adds the sockets of which the process holds a connection. It has
+// accepted that, though it may be too busy ever to be seen waiting for the next:
+// gunicorn's sync workers poll only when nobody is in line.
+//
+// The tables of /proc/net would tell as well, but on a host with many
+// connections they take seconds to read, and a connection lives for
+// milliseconds. So the descriptors themselves are asked, through duplicates that
+// live for an instant; where that is not possible nothing is added.
+func (p process) lookAccepted(held []uint64, waits map[uint64]bool) {
+	pidfd, err := unix.PidfdOpen(p.pid, 0)
+	if err != nil {
+		return
 	}
-	for _, inode := range p.fds.sockets {
-		if from, ok := a.from[inode]; ok {
-			waits[from] = true
+	defer unix.Close(pidfd)
+	listeners := map[string]uint64{} // by address
+	for fd, inode := range p.fds.sockets {
+		if contains(held, inode) {
+			if name, ok := p.socketName(pidfd, fd, true); ok {
+				listeners[name] = inode
+			}
+		}
+	}
+	for fd, inode := range p.fds.sockets {
+		if len(listeners) == 0 {
+			return
+		}
+		if contains(held, inode) {
+			continue
+		}
+		name, ok := p.socketName(pidfd, fd, false)
+		if !ok {
+			continue
+		}
+		for listening, of := range listeners {
+			if listening == name || listening == wildcardOf(name) {
+				waits[of] = true
+			}
 		}
 	}
 }
 
-func (a *accepted) wanted(inode uint64) bool {
-	for _, l := range a.listeners {
-		if l == inode {
+func contains(list []uint64, inode uint64) bool {
+	for _, v := range list {
+		if v == inode {
 			return true
 		}
 	}
 	return false
 }
 
-// readInet finds connections by their local address, which is the listener's.
-func (a *accepted) readInet(table string) {
-	ours := map[string]row{} // by the port as the table writes it
-	for _, r := range inetRows(table) {
-		if a.wanted(r.inode) {
-			ours[fmt.Sprintf(":%04X", r.local.Port())] = r
-		}
+// socketName is the local address of a stream socket of the process that
+// listens, or of one that is connected; "" is no name.
+func (p process) socketName(pidfd, fd int, listens bool) (name string, ok bool) {
+	dup, err := unix.PidfdGetfd(pidfd, fd, 0)
+	if err != nil {
+		return "", false
 	}
-	if len(ours) == 0 {
-		return
+	defer unix.Close(dup)
+	accepts, err := unix.GetsockoptInt(dup, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil || (accepts != 0) != listens {
+		return "", false
 	}
-	eachLine("/proc/net/"+table, func(line string) bool {
-		f := strings.Fields(line)
-		if len(f) < 10 || f[9] == "0" {
-			return true
-		}
-		l, ok := ours[f[1][max(0, len(f[1])-5):]]
-		if !ok {
-			return true
-		}
-		c, ok := parseInet(table, line)
-		if ok && !c.accepts && (l.local.Addr().IsUnspecified() || l.local.Addr() == c.local.Addr()) {
-			a.from[c.inode] = l.inode
-		}
-		return true
-	})
+	if kind, err := unix.GetsockoptInt(dup, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return "", false
+	}
+	sa, err := unix.Getsockname(dup)
+	if err != nil {
+		return "", false
+	}
+	name = plainAddr(sa)
+	return name, name != ""
 }
 
-// readUnix finds connections by their path, which is the listener's.
-func (a *accepted) readUnix() {
-	rows := unixRows()
-	ours := map[string]uint64{}
-	for _, r := range rows {
-		if r.accepts && r.path != "" && a.wanted(r.inode) {
-			ours[r.path] = r.inode
-		}
+// plainAddr is a socket's address; the IPv4 side of an IPv6 socket reads as IPv4
+// does, and every wildcard as [::].
+func plainAddr(sa unix.Sockaddr) string {
+	text := addrText(sa)
+	addr, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return text // unix
 	}
-	for _, r := range rows {
-		if from, ok := ours[r.path]; ok && r.inode != 0 && r.state == unixConnected && !r.accepts {
-			a.from[r.inode] = from
-		}
+	if addr.Addr().IsUnspecified() {
+		return wildcardOf(text)
 	}
+	return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port()).String()
+}
+
+// wildcardOf is the wildcard with the port of an inet address, "" for others.
+func wildcardOf(name string) string {
+	addr, err := netip.ParseAddrPort(name)
+	if err != nil {
+		return ""
+	}
+	return netip.AddrPortFrom(netip.IPv6Unspecified(), addr.Port()).String()
 }

@@ -52,7 +52,7 @@ func Accepting(pids []int, inodes []uint64) Answer {
 	for _, inode := range inodes {
 		open[inode] = idle
 	}
-	hidden, served := false, accepted{listeners: inodes}
+	hidden := false
 	for _, pid := range pids {
 		if len(open) == 0 {
 			return Yes
@@ -62,7 +62,7 @@ func Accepting(pids []int, inodes []uint64) Answer {
 			hidden = hidden || errors.Is(err, fs.ErrPermission)
 			continue
 		}
-		process{pid: pid, fds: fds}.judge(open, &served)
+		process{pid: pid, fds: fds}.judge(open)
 	}
 	answer := Yes
 	for _, v := range open {
@@ -90,7 +90,7 @@ type process struct {
 
 // judge removes from open the sockets that the process waits on, and marks those
 // it might wait on.
-func (p process) judge(open map[uint64]verdict, served *accepted) {
+func (p process) judge(open map[uint64]verdict) {
 	var held []uint64
 	for inode := range open {
 		if p.fds.holds(inode) {
@@ -106,7 +106,7 @@ func (p process) judge(open map[uint64]verdict, served *accepted) {
 		blind = p.lookThreads(waits) || blind
 	}
 	if !all(waits, held) {
-		served.look(p, waits)
+		p.lookAccepted(held, waits)
 	}
 	if !all(waits, held) {
 		blind = p.lookRings() || blind

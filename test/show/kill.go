@@ -2,7 +2,6 @@ package show
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,6 +206,3 @@ apps:
 	}
 	return strings.Join(got, " → ")
 }
-
-// sorted is the values of a map of pids, for messages.
-func sorted(pids map[int]int) []int { return slices.Sorted(maps.Values(pids)) }
