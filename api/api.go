@@ -54,7 +54,7 @@ type App struct {
 type Worker struct {
 	App        string      `json:"app"`
 	Slot       int         `json:"slot"`
-	PID        int         `json:"pid,omitempty"`
+	PID        int         `json:"pid"` // 0: no process
 	State      event.State `json:"state"`
 	Why        string      `json:"why,omitempty"`
 	Generation int         `json:"generation"`
@@ -68,8 +68,8 @@ type Worker struct {
 	ReadyAt   *time.Time `json:"ready_at,omitempty"`
 	// Next is when a worker in backoff is started again.
 	Next *time.Time `json:"next,omitempty"`
-	// LastExit of this slot.
-	LastExit *Exit `json:"last_exit,omitempty"`
+	// LastExit of this slot; null before the first.
+	LastExit *Exit `json:"last_exit"`
 	// LastLine it printed.
 	LastLine string `json:"last_line,omitempty"`
 	// Health: "ok", "failing", "starting", "" without a check; HealthText is
