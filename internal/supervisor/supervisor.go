@@ -92,8 +92,8 @@ func New(opts Options) (*Supervisor, error) {
 		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Changed: s.changed,
 		Sockets: &generation.Sockets{Store: opts.Store, Bind: opts.bind},
 	}
-	attempts.Helpers.Go(func() { attempts.DispatchExits(ctx) })
-	attempts.Helpers.Go(s.watchMemory)
+	attempts.Errands.Go(func() { attempts.DispatchExits(ctx) })
+	attempts.Errands.Go(s.watchMemory)
 	return s, nil
 }
 
@@ -240,7 +240,7 @@ func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
 		s.remove(t.pool)
 	}
 	s.cancel()
-	s.shared.Attempts.Helpers.End()
+	s.shared.Attempts.Errands.End()
 	if f := (api.Outcome{Results: results}).Fault(); f != nil {
 		return f
 	}

@@ -127,7 +127,7 @@ func (a *Attempt) Launch() {
 	sh := a.cfg.Shared
 	sh.expect(a.id, func(e process.Exit) { a.post(func() { a.exited(e) }) })
 	s := starter{shared: sh, cfg: a.cfg, id: a.id, onLine: a.lineWatch()}
-	sh.Helpers.Go(func() {
+	sh.Errands.Go(func() {
 		out, err := s.start()
 		if !a.cfg.Post(func() { a.started(out, err) }) {
 			out.drop()
@@ -138,7 +138,7 @@ func (a *Attempt) Launch() {
 // started takes what the Starter answered. An exit may have come before.
 func (a *Attempt) started(out started, err error) {
 	if a.closed {
-		a.cfg.Shared.Helpers.Go(out.drop)
+		a.cfg.Shared.Errands.Go(out.drop)
 		return
 	}
 	a.notify, a.output = out.notify, out.output
@@ -173,7 +173,7 @@ func (a *Attempt) exited(e process.Exit) {
 		a.ended(e)
 		return
 	}
-	a.cfg.Shared.Helpers.Go(func() {
+	a.cfg.Shared.Errands.Go(func() {
 		successor := a.cfg.Shared.Sys.successor(a.proc)
 		a.post(func() {
 			switch {
@@ -346,7 +346,7 @@ func (a *Attempt) Stop(rules spec.Stop) {
 	cmd := a.sideCommand(rules.Command)
 	cmd.Env = append(cmd.Env, "MAINPID="+strconv.Itoa(proc.PID))
 	ctx, cancel := context.WithTimeout(context.Background(), rules.Timeout.D())
-	a.cfg.Shared.Helpers.Go(func() {
+	a.cfg.Shared.Errands.Go(func() {
 		defer cancel()
 		res, err := process.Run(ctx, cmd)
 		if err == nil && res.Exit.Code == 0 {
@@ -367,7 +367,7 @@ func (a *Attempt) Kill() {
 	a.unwatch()
 	a.disarm()
 	proc := a.proc
-	a.cfg.Shared.Helpers.Go(func() { _, _ = proc.Kill() })
+	a.cfg.Shared.Errands.Go(func() { _, _ = proc.Kill() })
 }
 
 // Clear ends what the main process left behind: the stop signal first, force
@@ -378,7 +378,7 @@ func (a *Attempt) Clear(patience time.Duration) {
 		patience = left
 	}
 	proc, out, sig := a.proc, a.output, unix.SignalNum(a.StopSignal())
-	a.cfg.Shared.Helpers.Go(func() {
+	a.cfg.Shared.Errands.Go(func() {
 		left := clearGroup(proc, sig, patience)
 		if out != nil {
 			select {

@@ -50,9 +50,9 @@ func (s Sys) successor(p process.Proc) int {
 	return slices.Min(members)
 }
 
-// Helpers counts helper goroutines. Safe for concurrent use; the zero value is
+// Errands counts goroutines that do one thing each. Safe for concurrent use; the zero value is
 // ready.
-type Helpers struct {
+type Errands struct {
 	mu    sync.Mutex
 	n     int
 	ended bool
@@ -60,7 +60,7 @@ type Helpers struct {
 }
 
 // Go runs f in a goroutine; after End it does nothing.
-func (h *Helpers) Go(f func()) {
+func (h *Errands) Go(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
@@ -73,7 +73,7 @@ func (h *Helpers) Go(f func()) {
 	}()
 }
 
-func (h *Helpers) done() {
+func (h *Errands) done() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.n--; h.n == 0 && h.ended {
@@ -81,8 +81,8 @@ func (h *Helpers) done() {
 	}
 }
 
-// End refuses new helpers and waits for those that run. It is called once.
-func (h *Helpers) End() {
+// End refuses new errands and waits for those that run. It is called once.
+func (h *Errands) End() {
 	h.mu.Lock()
 	h.ended, h.none = true, make(chan struct{})
 	if h.n == 0 {
@@ -98,9 +98,9 @@ type Shared struct {
 	Starter process.Starter
 	Sys     Sys
 	RunDir  string // sd_notify sockets in n/, spools in o/
-	// Helpers counts the helper goroutines; each ends by itself, with its
+	// Errands counts the goroutines that do one thing each; each ends by itself, with its
 	// process, its socket or its context.
-	Helpers Helpers
+	Errands Errands
 	// Forgotten is called when a process is given up.
 	Forgotten func(id string)
 

@@ -42,7 +42,7 @@ func (a *Attempt) watchSockets() {
 		}
 	}
 	ctx := a.ctx
-	a.cfg.Shared.Helpers.Go(func() { look.run(ctx) })
+	a.cfg.Shared.Errands.Go(func() { look.run(ctx) })
 }
 
 // How long nobody may accept on an inherited listener before it is reported.

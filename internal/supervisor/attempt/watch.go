@@ -17,7 +17,7 @@ func (a *Attempt) watchNotify() {
 		return
 	}
 	messages := a.notify.Messages()
-	a.cfg.Shared.Helpers.Go(func() {
+	a.cfg.Shared.Errands.Go(func() {
 		for m := range messages {
 			a.post(func() { a.notified(m) })
 		}
@@ -85,7 +85,7 @@ func (a *Attempt) watchHealth() {
 	}
 	a.tracker = health.Tracker{Failures: h.Failures}
 	ctx, rules := a.ctx, a.cfg.Health
-	a.cfg.Shared.Helpers.Go(func() {
+	a.cfg.Shared.Errands.Go(func() {
 		health.Watch(ctx, rules, probe, func(res health.Result) {
 			a.post(func() { a.probed(res) })
 		})

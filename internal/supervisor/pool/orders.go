@@ -72,7 +72,7 @@ func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies 
 		p.waitsFor = ""
 		p.comeUp(slots, why, begun)
 	}
-	p.shared.Attempts.Helpers.Go(func() {
+	p.shared.Attempts.Errands.Go(func() {
 		if dependencies(p, stopped, func(f *fault.Fault) { begun <- f }) {
 			p.post(func() { p.inLine(item) })
 		} else {

@@ -73,7 +73,7 @@ func (p *Pool) begin(r *rollout) {
 	r.phase = event.ReloadBuilding
 	surge := p.surge(r.want.App)
 	if r.kind == rollReplace {
-		p.shared.Attempts.Helpers.Go(func() {
+		p.shared.Attempts.Errands.Go(func() {
 			policy := reload.Policy{Batch: 1, Surge: min(1, surge.choose())}
 			p.post(func() { r.prepared(r.gen, nil, policy) })
 		})
@@ -93,7 +93,7 @@ func (p *Pool) begin(r *rollout) {
 	if p.gen != nil {
 		work.Have = slices.Concat(p.gen.Listeners, p.stale)
 	}
-	p.shared.Attempts.Helpers.Go(func() {
+	p.shared.Attempts.Errands.Go(func() {
 		gen, err := work.Run(ctx)
 		policy := reload.Policy{Batch: r.want.App.Reload.Batch, Surge: surge.choose()}
 		if !p.post(func() { r.prepared(gen, err, policy) }) && gen != nil {
