@@ -39,18 +39,19 @@ func ParseListen(s string) (Listener, error) {
 	return l, nil
 }
 
-func networks() []string {
+// Networks are the words that Listener.Network may be.
+func Networks() []string {
 	return []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "fd"}
 }
 
 func splitNetwork(s string) (Listener, error) {
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		for _, n := range networks() {
+		for _, n := range Networks() {
 			if n == scheme {
 				return Listener{Network: n, Address: rest}, nil
 			}
 		}
-		if near := Nearest(scheme, networks()); near != "" {
+		if near := Nearest(scheme, Networks()); near != "" {
 			return Listener{}, invalid("%q is no network: did you mean %q?", scheme, near)
 		}
 		return Listener{}, invalid("%q is no network: leave it out, or write tcp, tcp4, tcp6, udp, unix or fd", scheme)

@@ -32,21 +32,24 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // UnmarshalText implements encoding.TextUnmarshaler. "d" (24 h) is understood
 // as a last unit of its own, such as "2d". Negative values are refused.
 func (d *Duration) UnmarshalText(text []byte) error {
-	s := string(text)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || !(n >= 0 && n <= 36500) { // NaN too
-			return invalid("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
-		}
-		*d = Duration(n * float64(24*time.Hour))
-		return nil
-	}
-	v, err := time.ParseDuration(s)
+	v, err := parseDuration(string(text))
 	if err != nil || v < 0 {
-		return invalid("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", s)
+		return invalid("%q is no duration: write it like 500ms, 30s, 5m, 2h or 1d", text)
 	}
 	*d = Duration(v)
 	return nil
+}
+
+func parseDuration(s string) (time.Duration, error) {
+	days, ok := strings.CutSuffix(s, "d")
+	if !ok {
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseFloat(days, 64)
+	if !(n >= 0 && n <= 36500) { // NaN too
+		return -1, err
+	}
+	return time.Duration(n * float64(24*time.Hour)), err
 }
 
 // Bytes is a size whose text form may carry a unit: 512, 64KiB, 50MB, 1GiB.

@@ -89,6 +89,9 @@ func ownVariables() []string {
 	}
 }
 
+// isVariableName says whether a process can have such a variable.
+func isVariableName(s string) bool { return s != "" && !strings.ContainsAny(s, "=\x00 \t\n") }
+
 func (a App) checkEnv(c check) {
 	ports := map[string]string{}
 	for _, p := range a.Ports {
@@ -97,7 +100,7 @@ func (a App) checkEnv(c check) {
 	one := func(c check, env map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(env)) {
 			switch {
-			case name == "" || strings.ContainsAny(name, "=\x00 \t\n"):
+			case !isVariableName(name):
 				c.add("", "", "%q cannot be the name of a variable", name)
 			case strings.ContainsRune(env[name], 0):
 				c.add(name, "", "the value holds a NUL byte")

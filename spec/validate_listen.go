@@ -12,7 +12,7 @@ func (a App) checkListeners(c check) {
 	for i, l := range a.Listen {
 		lc := c.in(fmt.Sprintf("listen[%d]", i))
 		switch {
-		case !socketName.MatchString(l.Name) || len(l.Name) > 64:
+		case !isSocketName(l.Name):
 			lc.add("name", "use 1 to 64 of a-z 0-9 _ -", "%q cannot be the name of a listener", l.Name)
 		case names[l.Name]:
 			lc.add("name", "rename one of them", "the name %q stands twice", l.Name)
@@ -22,9 +22,11 @@ func (a App) checkListeners(c check) {
 	}
 }
 
+func isSocketName(s string) bool { return socketName.MatchString(s) && len(s) <= 64 }
+
 func (l Listener) check(c check) {
 	before := len(*c.problems)
-	c.oneOf("network", l.Network, networks()...)
+	c.oneOf("network", l.Network, Networks()...)
 	if len(*c.problems) > before {
 		return
 	}
@@ -55,7 +57,7 @@ func (a App) checkPorts(c check) {
 	for i, p := range a.Ports {
 		pc := c.in("ports." + p.Name)
 		switch {
-		case !socketName.MatchString(p.Name) || len(p.Name) > 64:
+		case !isSocketName(p.Name):
 			pc = c.in(fmt.Sprintf("ports[%d]", i))
 			pc.add("", "use 1 to 64 of a-z 0-9 _ -", "%q cannot be the name of a port", p.Name)
 		case names[p.Name]:
@@ -63,7 +65,7 @@ func (a App) checkPorts(c check) {
 		}
 		names[p.Name] = true
 		switch {
-		case p.Env == "" || strings.ContainsAny(p.Env, "=\x00 \t\n"):
+		case !isVariableName(p.Env):
 			pc.add("env", "write a name such as PORT", "%q cannot be the name of a variable", p.Env)
 		case envs[p.Env]:
 			pc.add("env", "give each port a variable of its own", "two ports are in the variable %s", p.Env)

@@ -106,10 +106,9 @@ func listenerMap(d *table.Decoder, path string, n *tree.Node) spec.Listener {
 }
 
 func listenerFields(l *spec.Listener) []table.Field {
-	networks := []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "fd"}
 	return []table.Field{
 		table.Key("name", table.Text(&l.Name, "a name"), "http", "What LISTEN_FDNAMES and `{{fd:NAME}}` call it."),
-		table.Key("network", table.Choice(&l.Network, networks, nil), "tcp", "The network; it may also stand in address."),
+		table.Key("network", table.Choice(&l.Network, spec.Networks(), nil), "tcp", "The network; it may also stand in address."),
 		table.Key("address", table.Text(&l.Address, "an address such as :8000"), "", "HOST:PORT, an absolute or relative path, or a descriptor. Required."),
 		table.Key("mode", table.Mode(&l.Mode), "0600", "Mode of a UNIX socket's file."),
 		table.Key("owner", table.Text(&l.Owner, "a name or number"), "", "Owner of the file; default: the app's user."),

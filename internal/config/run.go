@@ -73,7 +73,7 @@ func FromRun(f RunFlags, environ []string) (*Loaded, error) {
 	}
 	d.Add(found)
 	if len(d.Problems) > 0 {
-		return nil, asFault("the command line", d.Problems)
+		return nil, asFault("the command line", d.Problems).WithFix("correct the flags listed; see `muster help run`")
 	}
 	l := &Loaded{Spec: s}
 	l.flagOrigins(f, name)
@@ -92,7 +92,7 @@ func runRules(d *table.Decoder, f RunFlags, a *spec.App) {
 		flag, text string
 		value      table.Value
 	}{
-		{"-n", f.N, table.WholeOrAuto(&a.Workers, 0, spec.MaxWorkers, cpus.Available)},
+		{"-n", f.N, table.WholeOrAuto(&a.Workers, 1, spec.MaxWorkers, cpus.Available)},
 		{"--health", f.Health, healthValue{&a.Health}},
 		{"--restart", f.Restart, restartValue(&a.Restart)},
 		{"--ready", f.Ready, draft.readyValue()},
