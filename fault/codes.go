@@ -15,6 +15,7 @@ const (
 	StartFailed      Code = "E-START"
 	ReadyTimeout     Code = "E-READY-TIMEOUT"
 	ExitedEarly      Code = "E-EXITED-EARLY"
+	Exited           Code = "E-EXITED"
 	Unhealthy        Code = "E-HEALTH"
 	CrashLoop        Code = "E-CRASH-LOOP"
 	MemoryLimit      Code = "E-MEMORY"
@@ -78,6 +79,7 @@ func Table() []Explanation {
 		{StartFailed, 1, "a process could not be started", "fork or the steps before exec failed (limits, identity, cgroup).", "look at the cause in the text; it is the system's own"},
 		{ReadyTimeout, 1, "a worker was not ready in time", "The process ran, but what ready: waits for did not come within its timeout. It was stopped again.", "look at its last lines; raise ready.timeout, or correct ready:"},
 		{ExitedEarly, 1, "a worker ended before it was ready", "The process ended during its start.", "look at its last lines; run `muster exec APP -- COMMAND` to try it by hand"},
+		{Exited, 1, "a worker ended by itself", "It had been ready, and nobody asked it to end. restart: says whether it is started again.", "look at its last lines and at the exit code or signal; `muster start APP` starts what restart: does not"},
 		{Unhealthy, 1, "a worker failed its health check", "The check failed more times in a row than health.failures allows; the worker is replaced.", "look at the worker's log at that time; try the check by hand"},
 		{CrashLoop, 1, "a worker keeps failing and was given up", "restart.limit starts failed within restart.window. It is not started again until someone asks for it.", "look at its last lines, correct the cause, then `muster start APP` or `muster reload APP`"},
 		{MemoryLimit, 1, "a worker grew above its memory limit", "The memory of its whole group was above limits.memory; it is replaced by a new one.", "raise limits.memory, or look for the leak"},

@@ -80,7 +80,7 @@ func TestFromRunProblems(t *testing.T) {
 	}, nil)
 	got := lines(t, err)
 	want := []string{
-		`-n: "many" is no whole number; write auto or a number from 0 to 1024`,
+		`-n: "many" is no whole number; write auto or a number from 1 to 1024`,
 		`--health: "ftp://x" is no health check; write a URL (http://127.0.0.1:8000/healthz), tcp:127.0.0.1:8000 or cmd:./check.sh`,
 		`--restart: "no" is not possible; write "never"`,
 		`--ready: "soon" is not possible; write auto, notify, listening, probe, port, output or alive`,

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/spec"
 )
 
 func TestStartAndStop(t *testing.T) {
@@ -43,6 +45,30 @@ func TestCrashIsReplacedAfterBackoff(t *testing.T) {
 		if e := v.LastExit; e.Signal != "SIGKILL" || e.Code != -1 || e.PID != before[1] || e.Planned ||
 			e.Uptime < 2*time.Second || len(e.Lines) != 1 || e.Lines[0] != "boom" {
 			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// One end of a worker that was ready is no crash loop, and that of a task is a
+// task's.
+func TestCodeOfOneEnd(t *testing.T) {
+	inWorld(t, func(w *world) {
+		web, task := app("web", 1), app("job", 1)
+		web.Restart.Policy = spec.RestartNever
+		task.Type = spec.Task
+		w.onStart(func(c process.Command) {
+			if strings.HasPrefix(c.ID, "job") {
+				w.fake.Exit(c.ID, 3, 0)
+			}
+		})
+		w.sup.Apply(w.Context(), specOf(web, task))
+		w.pass(2 * time.Second)
+		w.crash("web", 0, 3, 0)
+		for name, want := range map[string]fault.Code{"web": fault.Exited, "job": fault.TaskFailed} {
+			w.wantStates(name, "failed")
+			if found := w.app(name).Warnings; len(found) != 1 || found[0].Code != want {
+				t.Errorf("%s warns %v, want %s", name, found, want)
+			}
 		}
 	})
 }

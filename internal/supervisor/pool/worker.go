@@ -288,7 +288,10 @@ func (w *worker) judge(run *attempt.Attempt) accident {
 	if a.fault == nil && !a.clean {
 		code, when := fault.ExitedEarly, "before it was ready"
 		if !run.ReadyAt().IsZero() {
-			code, when = fault.CrashLoop, "after "+spec.Duration(up.Round(time.Millisecond)).String()
+			code, when = fault.Exited, "after "+spec.Duration(up.Round(time.Millisecond)).String()
+		}
+		if w.gen.Release.App.Type == spec.Task {
+			code = fault.TaskFailed
 		}
 		a.fault = fault.New(code, "ended with %s %s", generation.ExitText(*exit), when).At(w.at(exit.PID))
 	}
