@@ -173,8 +173,9 @@ func (a *Attempt) exited(e process.Exit) {
 		a.ended(e)
 		return
 	}
+	proc := a.proc
 	a.cfg.Shared.Errands.Go(func() {
-		successor := a.cfg.Shared.Sys.successor(a.proc)
+		successor := a.cfg.Shared.Sys.successor(proc)
 		a.post(func() {
 			switch {
 			case e.PID != a.proc.PID: // MAINPID came meanwhile
