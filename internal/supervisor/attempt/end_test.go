@@ -265,9 +265,10 @@ func TestWatchdog(t *testing.T) {
 		r.pass(2 * time.Second)
 		r.want("failed " + string(fault.Watchdog))
 		r.stop()
+		r.want("exited -1")
 		r.clear(0)
 		r.pass(time.Minute)
-		r.want("exited -1", "gone")
+		r.want("gone")
 	})
 	inRig(t, nil, func(r *rig) {
 		r.up()

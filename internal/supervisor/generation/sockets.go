@@ -94,9 +94,7 @@ func (s *Sockets) bind(pool string, l spec.Listener) (*Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		if !s.shared(file) {
-			file.Close()
-		}
+		s.discard(l, file)
 		return nil, fault.New(fault.Bind, "cannot keep the listener %s: %w", l.Key(), err).At(pool)
 	}
 	if s.open == nil {
@@ -127,14 +125,15 @@ func sameSocket(name string, l spec.Listener) bool {
 	return key == l.Key() && !strings.HasSuffix(key, ":0")
 }
 
-// shared: some app holds the file; mu is held.
-func (s *Sockets) shared(file *os.File) bool {
+// discard closes a socket that no app holds any more; mu is held.
+func (s *Sockets) discard(l spec.Listener, file *os.File) {
 	for _, f := range s.open {
 		if f == file {
-			return true
+			return
 		}
 	}
-	return false
+	_ = listener.Unlink(l, file)
+	file.Close()
 }
 
 // Release closes listeners for good. A socket that another app has taken over
@@ -148,10 +147,7 @@ func (s *Sockets) Release(pool string, listeners []*Listener) {
 			kept.Close()
 		}
 		delete(s.open, name)
-		if !s.shared(b.File) {
-			_ = listener.Unlink(b.Spec, b.File)
-			b.File.Close()
-		}
+		s.discard(b.Spec, b.File)
 	}
 }
 
