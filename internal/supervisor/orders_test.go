@@ -128,3 +128,24 @@ func TestStartAfterAFailureClosesWhatIsNoLongerDeclared(t *testing.T) {
 		}
 	})
 }
+
+// The second Ctrl-C: a shutdown that kills does not wait for the one that is
+// patient with a worker that ignores TERM.
+func TestShutdownNowOvertakesAPatientOne(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fake.OnSignal(func(string, syscall.Signal) bool { return true })
+		w.apply(app("db", 1), app("web", 2, needs("db", spec.IsReady)))
+		begun, patient := time.Now(), make(chan error, 1)
+		go func() { patient <- w.sup.Shutdown(context.Background(), false) }()
+		w.pass(time.Second)
+		if err := w.sup.Shutdown(context.Background(), true); err != nil {
+			t.Error(err)
+		}
+		if err := <-patient; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}

@@ -218,8 +218,12 @@ func (s *Supervisor) order(ctx context.Context) (context.Context, func(), *fault
 
 // Shutdown stops every app, dependents first, and ends the Supervisor. It
 // returns when nothing is left; when ctx ends before, what is left is killed.
+// With now that happens at once, also to what another Shutdown waits for.
 func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
 	s.end()
+	if now {
+		s.kill(ctx)
+	}
 	s.applying.Lock() // an Apply under way has been told, and returns
 	defer s.applying.Unlock()
 	var targets []target
@@ -245,4 +249,16 @@ func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
 		return f
 	}
 	return nil
+}
+
+// kill ends every app at once. Who waits for their ends learns of it, and what
+// fails here fails there.
+func (s *Supervisor) kill(ctx context.Context) {
+	var targets []target
+	for _, p := range s.all() {
+		targets = append(targets, target{pool: p})
+	}
+	together(targets, func(t target) (string, *fault.Fault) {
+		return "", t.pool.Retire(ctx, "muster ends", true)
+	})
 }
