@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,11 @@ const (
 	stdout, stderr = "stdout", "stderr"
 )
 
+// tailLines is how many lines of its own a process keeps: the memory of its slot
+// is shared, and in a reload the old worker may print far more than the new one
+// that fails.
+const tailLines = 20
+
 // Worker is the process that a source belongs to.
 type Worker struct {
 	Slot, PID int
@@ -37,6 +44,9 @@ type Attachment struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    atomic.Pointer[fault.Fault]
+
+	tailMu sync.Mutex
+	tail   []string // the last lines, at most tailLines
 
 	// Owned by run.
 	lines  [2]splitter // stdout, stderr
@@ -78,6 +88,23 @@ func (a *Attachment) Err() error {
 		return f
 	}
 	return nil
+}
+
+// Last returns the newest lines that the process printed, oldest first, at most
+// 20. Safe for concurrent use.
+func (a *Attachment) Last() []string {
+	a.tailMu.Lock()
+	defer a.tailMu.Unlock()
+	return slices.Clone(a.tail)
+}
+
+func (a *Attachment) remember(batch []api.Record) {
+	a.tailMu.Lock()
+	defer a.tailMu.Unlock()
+	for _, r := range batch[max(0, len(batch)-tailLines):] {
+		a.tail = append(a.tail, r.Line)
+	}
+	a.tail = slices.Delete(a.tail, 0, max(0, len(a.tail)-tailLines))
 }
 
 func (a *Attachment) run(ctx context.Context) {
@@ -176,6 +203,7 @@ func (a *Attachment) flush(ctx context.Context) {
 	if len(a.batch) == 0 {
 		return
 	}
+	a.remember(a.batch)
 	a.seq = a.log.record(ctx, a.batch)
 	if a.onLine != nil {
 		for _, r := range a.batch {

@@ -248,3 +248,28 @@ func drained(f *Follower) (list []api.Record) {
 	}
 	return list
 }
+
+// In a reload the old worker and the new one share a slot. The lines of the one
+// that fails must not be lost among those of the one that serves.
+func TestLastLinesOfOneProcess(t *testing.T) { // S1.6
+	l := open(t, options(t))
+	failing := newScript()
+	a := l.Attach(t.Context(), Worker{Slot: 0, PID: 2}, failing, nil)
+	failing.err("Traceback\nSyntaxError")
+	waitFor(t, "the first line", func() bool { return len(a.Last()) == 1 })
+	printed(t, l, Worker{Slot: 0, PID: 1}, numbered("GET", 0, 5000))
+	failing.end()
+	done(t, a)
+	if diff := cmp.Diff([]string{"Traceback", "SyntaxError"}, a.Last()); diff != "" {
+		t.Error(diff)
+	}
+
+	many := newScript()
+	b := l.Attach(t.Context(), Worker{Slot: 0, PID: 3}, many, nil)
+	many.out(numbered("x", 0, 100))
+	many.end()
+	done(t, b)
+	if diff := cmp.Diff(strings.Split(strings.TrimSpace(numbered("x", 80, 100)), "\n"), b.Last()); diff != "" {
+		t.Error(diff)
+	}
+}

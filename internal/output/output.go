@@ -187,15 +187,6 @@ func (l *Log) Counts() Counts {
 // Last returns the newest n lines (n < 0: all) that a slot has in memory,
 // oldest first, over restarts of its worker. It never waits for a disk.
 func (l *Log) Last(slot, n int) []string {
-	return l.lastLines(slot, n, func(entry) bool { return true })
-}
-
-// LastOf is Last for one process: those of the newest n lines that pid printed.
-func (l *Log) LastOf(slot, pid, n int) []string {
-	return l.lastLines(slot, n, func(e entry) bool { return e.PID == pid })
-}
-
-func (l *Log) lastLines(slot, n int, pick func(entry) bool) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rings[slot]
@@ -204,9 +195,7 @@ func (l *Log) lastLines(slot, n int, pick func(entry) bool) []string {
 	}
 	var lines []string
 	for _, e := range r.last(n) {
-		if pick(e) {
-			lines = append(lines, e.Line)
-		}
+		lines = append(lines, e.Line)
 	}
 	return lines
 }

@@ -143,7 +143,7 @@ func failingRelease(name string) (change map[string]string, printed string) {
 	case "node":
 		return map[string]string{"server.js": "throw new Error('no database')\n"}, "no database"
 	case "lighttpd":
-		return map[string]string{"lighttpd.conf": "server.port = = 1\n"}, "lighttpd.conf"
+		return map[string]string{"lighttpd.conf": "server.port = = 1\n"}, "configfile.c"
 	case "haproxy":
 		return map[string]string{"haproxy.cfg": "frontend web\n  no such word\n"}, "haproxy.cfg"
 	}

@@ -428,6 +428,14 @@ func (a *Attempt) Close() {
 	a.cfg.Shared.forget(a.id)
 }
 
+// LastLines are the last that the process printed, oldest first, at most 20.
+func (a *Attempt) LastLines() []string {
+	if a.output == nil {
+		return nil
+	}
+	return a.output.Last()
+}
+
 // StopSignal is the name of the signal that its program takes as "end".
 func (a *Attempt) StopSignal() string { return launch.StopSignal(a.app) }
 

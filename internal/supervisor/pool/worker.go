@@ -221,15 +221,12 @@ func (w *worker) gone() {
 // report is the exit as the API shows it.
 func (w *worker) report() api.Exit {
 	e := w.run.Exit()
-	w.end.lines = w.pool.log.LastOf(w.slot.n, e.PID, exitLines)
+	w.end.lines = w.run.LastLines()
 	return api.Exit{
 		PID: e.PID, Code: e.Code, Signal: generation.SignalName(e.Signal), Time: e.Time,
 		Uptime: e.Time.Sub(w.run.StartedAt()), Planned: w.end.planned, Lines: w.end.lines,
 	}
 }
-
-// exitLines is how many last lines an exit carries.
-const exitLines = 20
 
 // ending is what is known of how a process came to its end.
 type ending struct {
