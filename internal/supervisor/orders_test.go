@@ -7,8 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -146,6 +148,33 @@ func TestShutdownNowOvertakesAPatientOne(t *testing.T) {
 		}
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("took %s", took)
+		}
+	})
+}
+
+// A worker whose renewal was ended by a reload that failed is still renewed.
+func TestRenewalAfterAReloadThatTookItsPlace(t *testing.T) {
+	inWorld(t, func(w *world) {
+		m := &memory{used: map[int]int64{}}
+		w.sup.shared.Usage = m
+		w.apply(app("web", 1, func(a *spec.App) { a.Limits.Memory = 100 << 20 }))
+		old := w.pids("web")[0]
+		w.setAccepts(listener.No)
+		m.set(old, 1<<30)
+		w.pass(10 * time.Second) // its replacement does not become ready
+		w.fake.FailStart(func(process.Command) error { return fault.New(fault.StartFailed, "no") })
+		if f := w.sup.Reload(w.Context(), api.Order{Selector: "web", Now: true}).Fault(); f == nil || f.Code != fault.ReloadFailed {
+			t.Fatalf("%v", f)
+		}
+		if now := w.pids("web")[0]; now != old {
+			t.Fatalf("pid %d, was %d", now, old)
+		}
+		w.fake.FailStart(nil)
+		w.setAccepts(listener.Yes)
+		w.pass(10 * time.Second)
+		w.wantStates("web", "ready")
+		if now := w.pids("web")[0]; now == old {
+			t.Error("the worker was not renewed")
 		}
 	})
 }

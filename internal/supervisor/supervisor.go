@@ -149,7 +149,9 @@ func (s *Supervisor) Snapshot() []api.App {
 	s.usage.refresh()
 	apps := []api.App{}
 	for _, p := range s.all() {
-		apps = append(apps, p.Snapshot())
+		if app, ok := p.Snapshot(); ok {
+			apps = append(apps, app)
+		}
 	}
 	return apps
 }

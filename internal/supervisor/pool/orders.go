@@ -350,7 +350,9 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 			p.app, p.environ = app, environ
 		}
 	})
-	_ = p.log.Reconfigure(app.Log, p.shared.LogFile(app))
+	if err := p.log.Reconfigure(app.Log, p.shared.LogFile(app)); err != nil {
+		p.post(func() { p.warn(nil, fault.From(err)) })
+	}
 	actions := map[spec.Action]bool{}
 	for _, c := range changes {
 		actions[c.Action] = true

@@ -434,14 +434,21 @@ func (r *rollout) giveUpListeners() {
 }
 
 // afterReplace: a worker that could not be renewed beside the old one is ended
-// first and then started again by its restart rules.
+// first and then started again by its restart rules. One whose renewal was ended
+// by another order may be renewed later.
 func (r *rollout) afterReplace(phase event.ReloadPhase) {
-	if r.kind != rollReplace || phase != event.ReloadFailed {
+	if r.kind != rollReplace {
 		return
 	}
 	for _, n := range r.only {
-		if s := r.p.slots[n]; s != nil && s.cur != nil && s.cur.fault != nil && s.cur.run != nil {
+		s := r.p.slots[n]
+		if s == nil || s.cur == nil || s.cur.fault == nil || s.cur.run == nil {
+			continue
+		}
+		if phase == event.ReloadFailed {
 			s.cur.condemn(r.failing)
+		} else {
+			s.cur.fault = nil
 		}
 	}
 }

@@ -15,11 +15,11 @@ import (
 // warningsFor is how long a warning is shown.
 const warningsFor = time.Hour
 
-// Snapshot is the state of the app and its workers, sorted by slot.
-func (p *Pool) Snapshot() api.App {
-	var a api.App
-	p.do(func() { a = p.snapshot() })
-	return a
+// Snapshot is the state of the app and its workers, sorted by slot; false when
+// the pool was closed.
+func (p *Pool) Snapshot() (a api.App, ok bool) {
+	ok = p.do(func() { a = p.snapshot() })
+	return a, ok
 }
 
 func (p *Pool) snapshot() api.App {
@@ -98,7 +98,10 @@ func timeOf(t time.Time) *time.Time {
 // Declared is the app as it is declared now, and the environment it starts from:
 // what was applied, with what scale, rollback and failed reloads have made of it.
 func (p *Pool) Declared() (app spec.App, environ []string) {
-	p.do(func() { app, environ = p.app, p.environ })
+	if !p.do(func() { app, environ = p.app, p.environ }) {
+		<-p.done // closed: it stays as it was
+		app, environ = p.app, p.environ
+	}
 	return app, environ
 }
 
