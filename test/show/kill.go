@@ -56,7 +56,7 @@ func Stray(t *testing.T, cgroup bool) string {
 	p := rig.New(t, fmt.Sprintf(`version: 1
 apps:
   web:
-    command: [%s, stubborn, %s]
+    command: [%q, stubborn, %q]
     stop: {timeout: 1s}
 `, rig.Prop(), file))
 	args := []string{}

@@ -64,12 +64,16 @@ func KeptAliveBesideHUP(t *testing.T, times int) string {
 	const threads = "gunicorn --workers %s --worker-class gthread --threads 16 --keep-alive 30 app:app"
 	s := deploy(t, "gunicorn", func(yaml string) string {
 		yaml = strings.Replace(yaml, "gunicorn --workers 1 app:app", fmt.Sprintf(threads, "1"), 1)
-		return workers("3")(yaml)
+		// As HUP does: all new ones, then all old ones leave. One by one, a
+		// client that is sent away meets another old one, and is sent away again.
+		return workers("3")(yaml) + "    reload: {batch: 3}\n"
 	})
 	s.Up()
 	run := load.Start(load.Options{Addr: s.addr, Fresh: clients, Kept: clients})
 	defer run.Stop()
 	for range times {
+		run.Mark()
+		rig.Until(t, 30*time.Second, "answers of 3 workers", func() bool { return len(run.Report().PIDs()) >= 3 })
 		s.Next(nil)
 		s.Must("reload", "gunicorn")
 	}
@@ -138,8 +142,10 @@ func failingRelease(name string) (change map[string]string, printed string) {
 	switch name {
 	case "gunicorn", "uvicorn":
 		return map[string]string{"app.py": "def app(:\n"}, "SyntaxError"
-	case "puma", "unicorn":
+	case "puma":
 		return map[string]string{"config.ru": "raise 'no database'\n"}, "no database"
+	case "unicorn": // tries again until it is not ready in time; the text is above its 20 last lines
+		return map[string]string{"config.ru": "raise 'no database'\n"}, "config.ru:1"
 	case "node":
 		return map[string]string{"server.js": "throw new Error('no database')\n"}, "no database"
 	case "lighttpd":
