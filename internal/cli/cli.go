@@ -88,11 +88,14 @@ func (s *session) finish(err error) int {
 	return fault.ExitCode(fault.From(err))
 }
 
-// printFault prints where, what and the code on one line, then the last output
-// and what to do, indented.
-func (s *session) printFault(f *fault.Fault) {
+// printFault prints an error.
+func (s *session) printFault(f *fault.Fault) { s.printAs(s.err.Paint(show.Red, "error:"), f) }
+
+// printAs prints what kind of thing it is, where, what and the code on one line,
+// then the last output and what to do, indented.
+func (s *session) printAs(kind string, f *fault.Fault) {
 	var b strings.Builder
-	b.WriteString(s.err.Paint(show.Red, "error:") + " ")
+	b.WriteString(kind + " ")
 	if f.Where != "" && !strings.HasPrefix(f.Text, f.Where) {
 		b.WriteString(f.Where + ": ")
 	}

@@ -4,18 +4,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/launch"
 )
 
 func (s *session) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "validate", Short: "Check the configuration",
 		Long: "Validate reads muster.yaml as `muster up` would and lists all problems at once, with\n" +
-			"line and column. Exit code 2 when there is one. Nothing that runs is touched.",
+			"line and column. Exit code 2 when there is one. Nothing that runs is touched. Warnings\n" +
+			"name what is known not to work well together, such as a wrapper and inherited sockets.",
 		Args: exactly(0, "nothing; -c names another file"),
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := s.load()
 			if err != nil {
 				return err
+			}
+			for _, app := range loaded.Spec.Apps {
+				for _, f := range launch.Advise(app) {
+					s.printAs(s.err.Paint(show.Yellow, "warning:"), &f)
+				}
 			}
 			if done, err := s.printData(map[string]any{"valid": true, "file": loaded.File, "apps": len(loaded.Spec.Apps)}); done || err != nil {
 				return err
