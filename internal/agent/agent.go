@@ -127,7 +127,9 @@ func (a *Agent) build() error {
 	return a.buildControl()
 }
 
-// claim makes the project's directories and the lock ours.
+// claim makes the project's directories, the lock and the control socket ours.
+// The socket tells of an agent whose lock was removed with the state directory:
+// its workers are no leftovers.
 func (a *Agent) claim() error {
 	if err := a.paths.Prepare(); err != nil {
 		return err
@@ -140,6 +142,11 @@ func (a *Agent) claim() error {
 	if err := a.openTo(a.opts.Spec); err != nil {
 		return err
 	}
+	rule := a.opts.Spec.Control
+	if a.socket, err = control.Listen(a.paths.Socket, rule.Group, rule.Mode); err != nil {
+		return err
+	}
+	a.undo("control socket", func() error { _ = a.socket.Close(); return nil })
 	record := Record{
 		Project: a.opts.Spec.Project, Key: a.paths.Key, PID: os.Getpid(), File: a.opts.Spec.File,
 		Dir: a.opts.Dir, Version: a.opts.Version, StartedAt: a.started,
@@ -150,7 +157,7 @@ func (a *Agent) claim() error {
 
 func (a *Agent) buildSupervisor() error {
 	a.undo("events", func() error { a.events.Close(); return nil })
-	// We hold the lock, so whoever has a notify socket here has lost its agent.
+	// We hold the lock and the socket, so whoever has a notify socket here has lost its agent.
 	if n, err := process.KillLeftovers("NOTIFY_SOCKET", a.paths.Runtime+"/"); n > 0 || err != nil {
 		a.opts.Log.Warn("workers of an agent that was killed were left and have been ended", "count", n, "error", err)
 	}
@@ -180,23 +187,14 @@ func (a *Agent) closeStarter() error {
 }
 
 func (a *Agent) buildControl() error {
-	rule := a.opts.Spec.Control
 	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs})
 	var err error
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
 		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, ReopenLogs: a.reopenLogs,
-		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: rule.Group, Logger: a.opts.Log,
+		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: a.opts.Spec.Control.Group, Logger: a.opts.Log,
 	})
-	if err != nil {
-		return err
-	}
-	a.socket, err = control.Listen(a.paths.Socket, rule.Group, rule.Mode)
-	if err != nil {
-		return err
-	}
-	a.undo("control socket", func() error { _ = a.socket.Close(); return nil })
-	return nil
+	return err
 }
 
 // undo registers a teardown that takes no context.

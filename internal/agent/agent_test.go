@@ -217,6 +217,24 @@ func TestSecondAgentIsRefusedWithThePidOfTheFirst(t *testing.T) { // S1.1
 	}
 }
 
+// The state directory, and with it the lock, was removed under a running agent:
+// the next one must not take its workers for leftovers.
+func TestSecondAgentWithoutALockDisturbsNobody(t *testing.T) { // S1.1
+	s := newSite(t)
+	r := start(t, s.options(s.sh("web", server)))
+	r.state("web#0", event.Ready)
+	was := r.Status().Apps[0].Workers[0].PID
+	if err := os.RemoveAll(r.Paths().State); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(s.options()); fault.CodeOf(err) != fault.AgentRunning {
+		t.Fatalf("second agent: %v", err)
+	}
+	if w := r.Status().Apps[0].Workers[0]; w.PID != was || w.State != event.Ready || syscall.Kill(was, 0) != nil {
+		t.Errorf("the first agent's worker was disturbed: %+v", w)
+	}
+}
+
 func TestAnAgentCanFollowAnother(t *testing.T) {
 	s := newSite(t)
 	for range 2 {

@@ -177,12 +177,31 @@ func (s *session) background(ctx context.Context, flags *upFlags, t target, want
 	ctx, cancel := interruptible(ctx)
 	defer cancel()
 	pid, err := s.startAgent(ctx, t, wanted)
+	if fault.CodeOf(err) == fault.AgentRunning { // another `up` was faster
+		return s.join(ctx, flags, t, wanted)
+	}
 	if err != nil {
 		return err
 	}
 	s.note("agent %d runs %s in the background, its log is %s", pid, t.name, t.paths.Log)
 	return s.apply(ctx, flags, t, wanted)
 }
+
+// join waits until an agent that is just starting answers, and gives it the same
+// order.
+func (s *session) join(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+	starting, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	c := s.dial(t)
+	_ = poll(starting, func() (bool, error) { // where it never answers, apply says so
+		_, err := c.Status(starting)
+		return err == nil, nil
+	})
+	return s.apply(ctx, flags, t, wanted)
+}
+
+// startPatience bounds the wait for an agent that another command has started.
+const startPatience = 10 * time.Second
 
 // startAgent starts `muster agent` and returns when its control socket answers.
 func (s *session) startAgent(ctx context.Context, t target, wanted spec.Spec) (int, error) {

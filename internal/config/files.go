@@ -77,7 +77,8 @@ func upToRepository(dir string) (dirs []string) {
 // printed is how a file is called in messages: relative where that is short.
 func printed(dir, file string) string {
 	rel, err := filepath.Rel(dir, file)
-	if err != nil || strings.HasPrefix(rel, filepath.Join("..", "..")) {
+	far := dir == "/" || strings.HasPrefix(rel, filepath.Join("..", "..")) // a background agent's directory is /
+	if err != nil || far {
 		return file
 	}
 	return rel

@@ -92,3 +92,17 @@ func TestUnreadable(t *testing.T) {
 		}
 	}
 }
+
+// A background agent has / as its directory: what it prints must still be found.
+func TestPrinted(t *testing.T) {
+	for _, c := range []struct{ dir, file, want string }{
+		{"/", "/srv/muster.yaml", "/srv/muster.yaml"},
+		{"/srv", "/srv/muster.yaml", "muster.yaml"},
+		{"/srv/a", "/srv/muster.yaml", "../muster.yaml"},
+		{"/srv/a/b", "/srv/muster.yaml", "/srv/muster.yaml"},
+	} {
+		if got := printed(c.dir, c.file); got != c.want {
+			t.Errorf("printed(%q, %q) = %q, want %q", c.dir, c.file, got, c.want)
+		}
+	}
+}
