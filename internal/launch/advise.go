@@ -15,7 +15,7 @@ func Advise(app spec.App) []fault.Fault {
 	add := func(code fault.Code, text, fix string) {
 		all = append(all, fault.Fault{Code: code, Text: text, Where: app.Name, Fix: fix})
 	}
-	if warning := hintOf(f).Warning; warning != "" && app.Stop.Signal == "" && !stopsOnTerm(f.args) {
+	if warning := programs()[f.program].warning; warning != "" && app.Stop.Signal == "" && !stopsOnTerm(f.args) {
 		text, fix, _ := strings.Cut(warning, ": ")
 		add(fault.StopKilled, text, fix)
 	}

@@ -4,7 +4,7 @@
 // # Model
 //
 //	spec.App ─ ResolveDir ─▶ Worker ─ Command ─▶ process.Command
-//	argv ─ through env, bundle exec, python -m, #! … ─▶ program ─▶ Hint (stop signal, warning)
+//	argv ─ through env, bundle exec, python -m, #! … ─▶ program ─▶ hint (stop signal, warning)
 //
 // Command is pure but for looking up users: the same Worker gives the same
 // process. Files, output and Meta are added by the supervisor, LISTEN_FDS and its

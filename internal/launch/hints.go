@@ -5,42 +5,27 @@ import "github.com/muster-run/muster/spec"
 // defaultStop is the stop signal of a program that nothing is known of.
 const defaultStop = "SIGTERM"
 
-// Hint is what is known of a program. The zero Hint: nothing.
-type Hint struct {
-	// Program is the base name of what really runs: gunicorn for `python3 -m
-	// gunicorn`. A program that is known loses its version: php-fpm for php-fpm8.2.
-	Program string
-	// StopSignal ends it gracefully; "": SIGTERM does.
-	StopSignal string
-	// Warning says what will not work as expected, with the remedy.
-	Warning string
-}
-
-// Hints looks through wrappers and interpreters and says what is known of the
-// program behind them.
-func Hints(argv []string) Hint { return hintOf(look(argv, "")) }
-
-func hintOf(f found) Hint {
-	h := Hint{Program: f.program}
-	if known, ok := programs()[f.program]; ok {
-		h.StopSignal, h.Warning = known.StopSignal, known.Warning
-	}
-	return h
+// hint is what is known of a program.
+type hint struct {
+	// stop is the signal that ends it gracefully; "": SIGTERM does.
+	stop string
+	// warning says what will not work as expected, with the remedy.
+	warning string
 }
 
 // programs is the table of what servers want.
-func programs() map[string]Hint {
+func programs() map[string]hint {
 	const quit = "SIGQUIT"
-	return map[string]Hint{
-		"unicorn":  {StopSignal: quit}, // TERM kills its workers at once
-		"nginx":    {StopSignal: quit}, // TERM is its fast shutdown
-		"php-fpm":  {StopSignal: quit},
-		"resque":   {StopSignal: quit},
-		"lighttpd": {StopSignal: "SIGINT"},   // TERM ends it with requests open
-		"haproxy":  {StopSignal: "SIGUSR1"},  // soft stop; TERM is immediate
-		"apache":   {StopSignal: "SIGWINCH"}, // graceful-stop
-		"postgres": {StopSignal: "SIGINT"},   // fast; TERM waits for every client
-		"uwsgi": {Warning: "uwsgi takes SIGTERM as reload (before 2.1), so stopping it would end in SIGKILL: " +
+	return map[string]hint{
+		"unicorn":  {stop: quit}, // TERM kills its workers at once
+		"nginx":    {stop: quit}, // TERM is its fast shutdown
+		"php-fpm":  {stop: quit},
+		"resque":   {stop: quit},
+		"lighttpd": {stop: "SIGINT"},   // TERM ends it with requests open
+		"haproxy":  {stop: "SIGUSR1"},  // soft stop; TERM is immediate
+		"apache":   {stop: "SIGWINCH"}, // graceful-stop
+		"postgres": {stop: "SIGINT"},   // fast; TERM waits for every client
+		"uwsgi": {warning: "uwsgi takes SIGTERM as reload (before 2.1), so stopping it would end in SIGKILL: " +
 			"add `--hook-master-start \"unix_signal:15 gracefully_kill_them_all\"` (or `--die-on-term`) to its command"},
 		// SIGTERM is right for these; they stand here so that they are known
 		// behind an interpreter.
@@ -60,21 +45,15 @@ func StopSignal(app spec.App) string {
 	if app.Stop.Signal != "" {
 		return app.Stop.Signal
 	}
-	if h := hintOf(lookApp(app)); h.StopSignal != "" {
-		return h.StopSignal
+	if h := programs()[lookApp(app).program]; h.stop != "" {
+		return h.stop
 	}
 	return defaultStop
 }
 
-// Wrapper names what stands, in a process of its own, between muster and the
-// server, such as `npm start` or `uv run`. Then LISTEN_PID is not the server's.
-func Wrapper(argv []string) (name string, ok bool) {
-	f := look(argv, "")
-	return f.wrapper, f.wrapper != ""
-}
-
-// WrapperOf is Wrapper for the command line that an app really runs: in its
-// directory, and by the shell when it asks for one.
+// WrapperOf names what stands, in a process of its own, between muster and the
+// server of an app, such as `npm start` or `uv run`. Then LISTEN_PID is not the
+// server's.
 func WrapperOf(app spec.App) (name string, ok bool) {
 	f := lookApp(app)
 	return f.wrapper, f.wrapper != ""

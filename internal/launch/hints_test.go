@@ -79,17 +79,16 @@ func TestPrograms(t *testing.T) {
 	}
 	for _, tt := range tests {
 		argv := split(tt.line)
-		h := Hints(argv)
-		wrapper, ok := Wrapper(argv)
-		if h.Program != tt.program || h.StopSignal != tt.signal || wrapper != tt.wrapper || ok != (tt.wrapper != "") {
-			t.Errorf("%s: %+v, wrapper %q", tt.line, h, wrapper)
+		f := look(argv, "")
+		if signal := programs()[f.program].stop; f.program != tt.program || signal != tt.signal || f.wrapper != tt.wrapper {
+			t.Errorf("%s: %+v, ended by %q", tt.line, f, signal)
 		}
 	}
-	if Hints(nil) != (Hint{}) {
-		t.Error("no command")
+	if f := look(nil, ""); f.program != "" || f.wrapper != "" {
+		t.Errorf("no command: %+v", f)
 	}
 	loop := split(strings.Repeat("env ", 100) + "nginx")
-	Hints(loop) // ends
+	look(loop, "") // ends
 }
 
 // script writes an executable file.
@@ -119,15 +118,16 @@ func TestScripts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		path := script(t, dir, "run", tt.text)
-		if got := Hints([]string{path}).Program; got != tt.program {
-			t.Errorf("%q: %q", tt.text, got)
+		f := look([]string{path}, "")
+		if f.program != tt.program {
+			t.Errorf("%q: %q", tt.text, f.program)
 		}
 		want := tt.wrapper
 		if want != "" {
 			want += path
 		}
-		if got, _ := Wrapper([]string{path}); got != want {
-			t.Errorf("%q: wrapper %q", tt.text, got)
+		if f.wrapper != want {
+			t.Errorf("%q: wrapper %q", tt.text, f.wrapper)
 		}
 	}
 	script(t, dir, "run", "#!/bin/sh\nexec nginx\n")
@@ -141,7 +141,7 @@ func TestScripts(t *testing.T) {
 		t.Errorf("as an argument of sh: %s", got)
 	}
 	t.Setenv("PATH", dir)
-	if got := Hints([]string{"run"}).Program; got != "nginx" {
+	if got := look([]string{"run"}, "").program; got != "nginx" {
 		t.Errorf("in PATH: %s", got)
 	}
 }
