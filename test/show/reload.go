@@ -66,7 +66,7 @@ func KeptAliveBesideHUP(t *testing.T, times int) string {
 		yaml = strings.Replace(yaml, "gunicorn --workers 1 app:app", fmt.Sprintf(threads, "1"), 1)
 		// As HUP does: all new ones, then all old ones leave. One by one, a
 		// client that is sent away meets another old one, and is sent away again.
-		return workers("3")(yaml) + "    reload: {batch: 3}\n"
+		return workers("3")(yaml) + "    reload: {batch: 3, surge: 3}\n"
 	})
 	s.Up()
 	run := load.Start(load.Options{Addr: s.addr, Fresh: clients, Kept: clients})
