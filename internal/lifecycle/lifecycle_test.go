@@ -296,6 +296,7 @@ func TestStress(t *testing.T) {
 		}
 		g := New(nil)
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		var group sync.WaitGroup
 		errs := make(chan error, 100)
 		var starts atomic.Int64
