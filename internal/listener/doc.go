@@ -11,10 +11,9 @@
 // # Looking
 //
 // Accepting says whether processes really wait for connections on the sockets
-// they inherited, Foreign which listening sockets they opened themselves, and
-// Pending how many connections nobody has accepted yet. All three only read
-// /proc (and, for poll and select, the argument of the system call of a thread
-// that is blocked in it); the processes notice nothing.
+// they inherited, and Foreign which listening sockets they opened themselves.
+// Both only read /proc (and, for poll and select, the argument of the system
+// call of a thread that is blocked in it); the processes notice nothing.
 //
 // # Invariants
 //

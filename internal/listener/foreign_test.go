@@ -49,54 +49,10 @@ import sys; sys.stdin.read()`, ours)
 	}
 }
 
-func TestPending(t *testing.T) {
-	for network, address := range map[string]string{
-		"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "unix": t.TempDir() + "/with blank.sock",
-	} {
-		t.Run(network, func(t *testing.T) {
-			f := bound(t, network, address)
-			inode := inodeOf(t, f)
-			dial := strings.TrimSuffix(network, "6")
-			for want := range 4 {
-				eventually(t, "counted", func() bool {
-					n, ok := Pending(inode, network)
-					return ok && n == want
-				})
-				c, err := net.Dial(dial, Addr(f))
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
-			}
-			l, err := net.FileListener(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			for range 4 {
-				c, err := l.Accept()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
-			}
-			if n, ok := Pending(inode, network); n != 0 || !ok {
-				t.Errorf("all accepted: %d, %v", n, ok)
-			}
-		})
-	}
-	udp := bound(t, "udp", "127.0.0.1:0")
-	for inode, network := range map[uint64]string{0: "tcp", 1<<62 + 1: "unix", 1<<62 + 2: "tcp", inodeOf(t, udp): "udp"} {
-		if n, ok := Pending(inode, network); ok {
-			t.Errorf("%s %d: %d", network, inode, n)
-		}
-	}
-}
-
 func TestParseInet(t *testing.T) {
 	line := "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000003 00:00000000 00000000  1000        0 46 1 0000000000000000 100 0 0 10 0"
 	r, ok := parseInet("tcp", line)
-	want := row{network: "tcp", local: netip.MustParseAddrPort("127.0.0.1:8080"), state: tcpListen, queue: 3, accepts: true, uid: 1000, inode: 46}
+	want := row{network: "tcp", local: netip.MustParseAddrPort("127.0.0.1:8080"), state: tcpListen, accepts: true, uid: 1000, inode: 46}
 	if littleEndian() && (!ok || r != want) {
 		t.Errorf("%+v, %v", r, ok)
 	}
@@ -132,7 +88,7 @@ func FuzzTables(f *testing.F) {
 	f.Add("tfd:        3 events:       19 data:                3  pos:0 ino:2d7e sdev:9")
 	f.Add("  op=13, task_works=0")
 	f.Fuzz(func(t *testing.T, line string) {
-		if r, ok := parseInet("tcp", line); ok && r.queue < 0 {
+		if r, ok := parseInet("tcp", line); ok && r.network != "tcp" {
 			t.Error(r)
 		}
 		if r, ok := parseUnix(line); ok && r.network != "unix" {

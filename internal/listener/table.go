@@ -16,9 +16,8 @@ import (
 
 // States and flags in /proc/net.
 const (
-	tcpListen      = 0x0A
-	unixConnecting = 0x02
-	unixAccepts    = 0x10000 // __SO_ACCEPTCON
+	tcpListen   = 0x0A
+	unixAccepts = 0x10000 // __SO_ACCEPTCON
 )
 
 // row is one socket in a table of /proc/net.
@@ -27,7 +26,6 @@ type row struct {
 	local   netip.AddrPort
 	path    string // unix only
 	state   uint64
-	queue   int  // tcp: connections not yet accepted
 	accepts bool // it listens
 	uid     int  // -1 when the table does not say
 	inode   uint64
@@ -86,16 +84,14 @@ func parseInet(network, line string) (row, bool) {
 	if !ok || err != nil {
 		return row{}, false
 	}
-	_, rx, _ := strings.Cut(f[4], ":")
-	queue, err1 := strconv.ParseUint(rx, 16, 32)
-	uid, err2 := strconv.Atoi(f[7])
-	inode, err3 := strconv.ParseUint(f[9], 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil {
+	uid, err1 := strconv.Atoi(f[7])
+	inode, err2 := strconv.ParseUint(f[9], 10, 64)
+	if err1 != nil || err2 != nil {
 		return row{}, false
 	}
 	stream := strings.HasPrefix(network, "tcp")
 	return row{
-		network: network, local: local, state: state, queue: int(queue),
+		network: network, local: local, state: state,
 		accepts: !stream || state == tcpListen, uid: uid, inode: inode,
 	}, true
 }
@@ -204,41 +200,4 @@ func addrText(sa unix.Sockaddr) string {
 		return sa.Name
 	}
 	return ""
-}
-
-// Pending is the number of connections that nobody has accepted yet on the
-// listening socket with this inode. network is tcp, tcp4, tcp6 or unix; ok is
-// false when it cannot be known (no such socket, or a datagram socket).
-func Pending(inode uint64, network string) (n int, ok bool) {
-	if inode == 0 {
-		return 0, false
-	}
-	if network == "unix" {
-		return pendingUnix(inode)
-	}
-	for _, table := range []string{"tcp", "tcp6"} {
-		for _, r := range inetRows(table) {
-			if r.inode == inode {
-				return r.queue, true
-			}
-		}
-	}
-	return 0, false
-}
-
-// pendingUnix counts connections that have no inode yet: they get one by accept.
-func pendingUnix(inode uint64) (n int, ok bool) {
-	rows := unixRows()
-	path := ""
-	for _, r := range rows {
-		if r.inode == inode && r.accepts {
-			path, ok = r.path, true
-		}
-	}
-	for _, r := range rows {
-		if ok && path != "" && r.path == path && r.inode == 0 && r.state == unixConnecting {
-			n++
-		}
-	}
-	return n, ok
 }
