@@ -7,6 +7,7 @@ const (
 	PortInUse        Code = "E-PORT-IN-USE"
 	Bind             Code = "E-BIND"
 	SocketPath       Code = "E-SOCKET-PATH"
+	SocketGone       Code = "E-SOCKET-GONE"
 	CommandNotFound  Code = "E-COMMAND-NOT-FOUND"
 	CommandDenied    Code = "E-COMMAND-DENIED"
 	DirMissing       Code = "E-DIR-MISSING"
@@ -71,6 +72,7 @@ func Table() []Explanation {
 		{PortInUse, 1, "an address is already in use", "Another process holds the address that an app wants to listen on. muster names its pid where it may see it, else the uid and the socket's inode.", "stop that process, or choose another address under listen:"},
 		{Bind, 1, "a listener cannot be bound", "The system refused the address: it is not on this host, needs a privilege (ports below 1024), or its directory is missing.", "correct the address under listen:, or run muster with the privilege"},
 		{SocketPath, 2, "a socket path is too long", "The kernel allows at most 104 bytes here, counting the terminating zero, so that it also holds on other systems.", "choose a shorter path, or set MUSTER_RUNTIME_DIR to a shorter directory"},
+		{SocketGone, 1, "the file of a unix socket was removed", "A worker (php-fpm does so when it ends), or somebody else, removed the file of a socket that muster holds. muster looks when a worker ends, and puts the file back; until then nobody could connect.", "give the program another path to remove (php-fpm: a listen = that differs from the real path, named in FPM_SOCKETS), or find out who removes it"},
 		{CommandNotFound, 1, "a program does not exist", "The first word of command: was found neither as a path nor in the worker's PATH.", "install the program, or correct command:, dir: or PATH under env:"},
 		{CommandDenied, 1, "a program may not be executed", "The file exists but is not executable for the worker's user, or its interpreter is missing.", "chmod +x the file, correct its #! line, or change user:"},
 		{DirMissing, 1, "a working directory does not exist", "dir: (or what its symlink points to) has vanished or is no directory.", "create the directory, or correct dir:"},
@@ -100,7 +102,7 @@ func Table() []Explanation {
 		{Partly, 7, "done only in part", "Some of the selected apps or workers failed.", "the list above says which and why"},
 		{Timeout, 124, "it took longer than --timeout", "The order itself goes on.", "`muster status` and `muster events` show how it ends"},
 		{Interrupted, 130, "interrupted", "Ctrl-C, or a signal, ended the command. An order already given goes on.", "`muster status` shows how it ends"},
-		{LogWrite, 1, "output cannot be written", "The log file's disk is full, or the file cannot be opened. Workers run on; lines stay in memory until it works again, and what had to be dropped is counted.", "free space or correct log.file"},
+		{LogWrite, 1, "output cannot be written", "The log file's disk is full, or the file cannot be opened. Workers run on; lines stay in memory until it works again, and what had to be dropped is counted.", "free space, or correct log: (target or file) in muster.yaml"},
 		{StateDir, 1, "the state directory cannot be used", "It cannot be created or written, or belongs to another user.", "correct its owner and mode, or set MUSTER_STATE_DIR"},
 		{Cgroup, 1, "cgroups are not available for what was asked", "limits.cpu needs a writable cgroup v2 with the cpu controller.", "remove limits.cpu, or delegate a cgroup with that controller"},
 		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},

@@ -76,8 +76,10 @@ func attachUnix(fd int, l spec.Listener, owner ids) error {
 	}
 	if err != nil {
 		_ = unix.Unlink(l.Address)
+		return err
 	}
-	return err
+	keepSpare(l.Address)
+	return nil
 }
 
 // handOver gives the fresh socket file to its owner and then sets its final mode. It
@@ -177,6 +179,9 @@ func Unlink(l spec.Listener, f *os.File) error {
 			return nil
 		}
 		mine = true
+	}
+	if mine {
+		_ = unix.Unlink(spare(l.Address))
 	}
 	info, err := os.Lstat(l.Address)
 	if err != nil || !mine || info.Mode().Type() != os.ModeSocket {

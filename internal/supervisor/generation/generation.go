@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/spec"
@@ -162,6 +163,23 @@ func (g *Generation) Settled() {
 	for _, b := range g.Listeners {
 		b.fresh = false
 	}
+}
+
+// Restore puts back the files of unix sockets that somebody has removed; each
+// fault is one that was.
+func (g *Generation) Restore() []*fault.Fault {
+	var faults []*fault.Fault
+	for _, b := range g.Listeners {
+		restored, err := listener.Restore(b.Spec)
+		switch {
+		case err != nil:
+			faults = append(faults, fault.From(err))
+		case restored:
+			faults = append(faults, fault.New(fault.SocketGone,
+				"the file of %s was removed; muster has put it back", b.Spec.Address))
+		}
+	}
+	return faults
 }
 
 // Surroundings is what a worker of the generation is told of itself.

@@ -212,3 +212,27 @@ func TestExitText(t *testing.T) {
 		}
 	}
 }
+
+// The file of a unix socket that a worker removes at its end is put back.
+func TestRestore(t *testing.T) {
+	s := sockets(t)
+	l := unixAt(t, "one")
+	b, err := s.bind("a", l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Generation{Listeners: []*Listener{b}}
+	if f := g.Restore(); f != nil {
+		t.Errorf("nothing was removed: %v", f)
+	}
+	if err := os.Remove(l.Address); err != nil {
+		t.Fatal(err)
+	}
+	if f := g.Restore(); len(f) != 1 || f[0].Code != fault.SocketGone || !exists(l.Address) {
+		t.Errorf("%v, there: %v", f, exists(l.Address))
+	}
+	s.Release("a", g.Listeners)
+	if left, _ := os.ReadDir(filepath.Dir(l.Address)); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

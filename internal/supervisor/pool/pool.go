@@ -315,6 +315,17 @@ func (p *Pool) releaseListeners() {
 	}
 }
 
+// restoreSockets undoes what a worker that has ended may have done to the files
+// of the sockets that the app serves on.
+func (p *Pool) restoreSockets(w *worker) {
+	if p.gen == nil {
+		return
+	}
+	for _, f := range p.gen.Restore() {
+		p.warn(nil, f.At(w.String()))
+	}
+}
+
 // empty: no process of the app is left.
 func (p *Pool) empty() bool {
 	for _, w := range p.workers() {

@@ -182,6 +182,7 @@ func (w *worker) kill(why string) {
 // exited: the main process has ended; what it left behind is cleared next.
 func (w *worker) exited(e process.Exit) {
 	w.end.planned = w.goal != goalRun && w.end.fault == nil
+	w.pool.restoreSockets(w)
 	switch w.state {
 	case event.Starting, event.Ready:
 		w.transition(event.Stopping, generation.ExitText(e))
