@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,10 +27,9 @@ type Worker struct {
 	Release    string
 	ID         string // of the process, unique
 	Node       string // this host's name among the nodes; "": not told
-	// NotifySocket is the path of the worker's sd_notify socket; "": none.
+	// NotifySocket is the path of the worker's sd_notify socket; "": none, and no
+	// WATCHDOG_USEC either.
 	NotifySocket string
-	// Watchdog is told as WATCHDOG_USEC; 0: none.
-	Watchdog time.Duration
 }
 
 // ResolveDir is the app's directory with every symlink resolved, so that a
@@ -177,7 +175,7 @@ func addWorker(env map[string]string, w Worker) {
 	if w.NotifySocket != "" {
 		env["NOTIFY_SOCKET"] = w.NotifySocket
 	}
-	if w.Watchdog > 0 {
-		env["WATCHDOG_USEC"] = strconv.FormatInt(w.Watchdog.Microseconds(), 10)
+	if watchdog := w.App.Watchdog.D(); watchdog > 0 && w.NotifySocket != "" {
+		env["WATCHDOG_USEC"] = strconv.FormatInt(watchdog.Microseconds(), 10)
 	}
 }

@@ -55,13 +55,14 @@ func TestCommand(t *testing.T) {
 	umask := spec.FileMode(0o027)
 	a.Umask = &umask
 	a.Limits.NoFile = 4096
+	a.Watchdog = spec.Duration(3 * time.Second)
 	w := Worker{
 		App: a, Environ: []string{
 			"A=environ", "Z=environ", "LISTEN_FDS=3", "LISTEN_PID=1", "NOTIFY_SOCKET=/run/systemd/notify",
 			"MUSTER_PROC=outer", "MUSTER_CHANNEL_FD=5", "JOURNAL_STREAM=8:1", "WATCHDOG_PID=1", "broken", "=x",
 		},
 		Dir: "/srv/releases/7", Slot: 2, Generation: 5, Release: "7", ID: "web-2-5", Node: "n1",
-		NotifySocket: "/run/muster/n", Watchdog: 3 * time.Second,
+		NotifySocket: "/run/muster/n",
 	}
 	c, err := Command(w)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package output turns what workers print into records and keeps them: in
 // memory, in files (or journald, or syslog), and on their way to followers.
 //
-//	Source ─ Attachment (splits lines) ─┬─ ring of each slot ─ Last, Tail
+//	Source ─ Attachment (splits lines) ─┬─ ring of each slot ─ Last, Read
 //	  ▲ Commit                          ├─ followers
 //	  └──────── written ──── writer ────┴─ queue ─ file │ journald │ syslog
 //

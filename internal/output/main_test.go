@@ -177,9 +177,13 @@ func lines(list []api.Record) []string {
 
 func tail(t *testing.T, l *Log, f Filter, n int) []api.Record {
 	t.Helper()
-	list, err := l.Tail(f, n)
-	if err != nil {
+	var list []api.Record
+	if err := l.Read(f, n, collect(&list)); err != nil {
 		t.Fatal(err)
 	}
 	return list
+}
+
+func collect(list *[]api.Record) func(api.Record) error {
+	return func(r api.Record) error { *list = append(*list, r); return nil }
 }

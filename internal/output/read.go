@@ -13,33 +13,23 @@ import (
 	"github.com/muster-run/muster/api"
 )
 
-// Tail returns the newest n records (n < 0: all) that pass the filter, oldest
-// first: from memory where that suffices, else from the files, rotated ones too.
-func (l *Log) Tail(f Filter, n int) ([]api.Record, error) {
-	var list []api.Record
-	err := l.Read(f, n, collect(&list))
-	return list, err
-}
-
-func collect(list *[]api.Record) func(api.Record) error {
-	return func(r api.Record) error { *list = append(*list, r); return nil }
-}
-
-// Read is Tail for any amount: it gives the records one by one to yield, and
-// returns yield's error if that ends it. A record torn by a crash is left out.
+// Read gives the newest n records (n < 0: all) that pass the filter to yield,
+// oldest first: from memory where that suffices, else from the files, rotated
+// ones too. It returns yield's error if that ends it. A record torn by a crash
+// is left out.
 func (l *Log) Read(f Filter, n int, yield func(api.Record) error) error {
 	return l.snapshot(f, n, nil).each(f, n, yield)
 }
 
-// TailFollow is Tail and a follower of what comes after it, without a gap or a
-// double between the two; both obey the filter.
+// TailFollow is ReadFollow for an amount that fits the memory.
 func (l *Log) TailFollow(f Filter, n, buffer int) ([]api.Record, *Follower, error) {
 	var list []api.Record
-	fo, err := l.ReadFollow(f, n, buffer, collect(&list))
+	fo, err := l.ReadFollow(f, n, buffer, func(r api.Record) error { list = append(list, r); return nil })
 	return list, fo, err
 }
 
-// ReadFollow is TailFollow for any amount. What arrives while yield is still
+// ReadFollow is Read and a follower of what comes after it, without a gap or a
+// double between the two; both obey the filter. What arrives while yield is still
 // being fed waits in the follower's buffer.
 func (l *Log) ReadFollow(f Filter, n, buffer int, yield func(api.Record) error) (*Follower, error) {
 	var fo *Follower

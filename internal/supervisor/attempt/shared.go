@@ -209,7 +209,6 @@ func (s starter) start() (out started, err error) {
 	short := filepath.Ext(s.id)[1:]
 	w := s.cfg.Worker
 	w.ID, w.NotifySocket = s.id, filepath.Join(s.shared.RunDir, "n", short)
-	w.Watchdog = w.App.Watchdog.D()
 	cmd, err := launch.Command(w)
 	if err != nil {
 		return out, err
