@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"syscall"
 
@@ -12,11 +13,14 @@ import (
 // broken makes a fault of a failure to reach the agent or to hear it out. What
 // is a fault already, it passes on.
 func (c *Client) broken(ctx context.Context, err error) error {
+	if asked := (*url.Error)(nil); errors.As(err, &asked) {
+		err = asked.Err // verb and address are the client's own business
+	}
 	switch {
 	case fault.CodeOf(err) != "":
 		return fault.From(err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fault.New(fault.Timeout, "the agent has not answered in time: %w", err)
+		return fault.New(fault.Timeout, "the agent has not answered in time, and goes on: %w", err)
 	case ctx.Err() != nil:
 		return fault.New(fault.Interrupted, "interrupted: %w", err)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):

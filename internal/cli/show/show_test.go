@@ -2,6 +2,7 @@ package show
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,6 +158,16 @@ web#1 backoff: exit code 1 (pid 6 exited with code 1 after 0.2s, 2s ago), next t
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("%s\n%s", out.String(), diff)
+	}
+}
+
+func TestPortsAreShort(t *testing.T) {
+	a := api.App{Listen: []string{"tcp://0.0.0.0:80", "tcp://[::]:80"}}
+	for slot := range 200 {
+		a.Workers = append(a.Workers, api.Worker{Slot: slot, Ports: map[string]int{"http": 8000 + slot, "admin": 9000, "odd": 9002 + 2*min(slot, 1)}})
+	}
+	if got, want := strings.Join(ports(a), " "), ":80 :8000-8199 :9000 :9002 :9004"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

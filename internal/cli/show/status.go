@@ -2,7 +2,8 @@ package show
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,28 +190,32 @@ func (v Status) uptime(workers []api.Worker) string {
 	return Age(v.Now.Sub(youngest))
 }
 
-// ports are the addresses of an app, short.
+// ports are the addresses of an app, short: the listeners', then those that
+// the workers bind themselves, with runs of numbers as :8000-8007.
 func ports(a api.App) []string {
 	var list []string
-	seen := map[string]bool{}
-	add := func(text string) {
-		if !seen[text] {
-			seen[text] = true
+	for _, l := range a.Listen {
+		if text := shortAddress(l); !slices.Contains(list, text) {
 			list = append(list, text)
 		}
 	}
-	for _, l := range a.Listen {
-		add(shortAddress(l))
-	}
+	var own []int
 	for _, w := range a.Workers {
-		names := make([]string, 0, len(w.Ports))
-		for name := range w.Ports {
-			names = append(names, name)
+		own = slices.AppendSeq(own, maps.Values(w.Ports))
+	}
+	slices.Sort(own)
+	own = slices.Compact(own)
+	for len(own) > 0 {
+		n := 1
+		for n < len(own) && own[n] == own[0]+n {
+			n++
 		}
-		sort.Strings(names)
-		for _, name := range names {
-			add(fmt.Sprintf(":%d", w.Ports[name]))
+		text := fmt.Sprintf(":%d", own[0])
+		if n > 1 {
+			text += fmt.Sprintf("-%d", own[n-1])
 		}
+		list = append(list, text)
+		own = own[n:]
 	}
 	return list
 }

@@ -257,7 +257,7 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 	}
 	p.post(func() {
 		if now && p.rollout != nil {
-			p.rollout.abort(fault.New(fault.ReloadAborted, "replaced by a newer reload"))
+			p.rollout.abort(fault.New(fault.ReloadAborted, "the reload of %s was replaced by a newer one", p.name))
 		}
 		if p.rollout != nil {
 			p.publish(nil, event.Reload{Phase: event.ReloadQueued, Total: p.app.Workers})
