@@ -142,8 +142,8 @@ type ReadyMode string
 // The ways to be ready.
 const (
 	// ReadyAuto picks the strongest that applies: listening when the app
-	// inherits listeners, probe when it has a health check, port when it has
-	// ports, else alive. A READY=1 is never needed and never hurts.
+	// inherits listeners and probe when it has a health check (both when it has
+	// both), else port when it has ports, else alive. A READY=1 is never needed and never hurts.
 	ReadyAuto ReadyMode = "auto"
 	// ReadyNotify waits for READY=1 by sd_notify, and then, where the app has
 	// listeners, until one of its processes really waits for connections.

@@ -15,8 +15,8 @@ func (s *session) reloadCommand() *cobra.Command {
 			"is ready, and only then drains an old one. When a new worker fails, all new ones are\n" +
 			"stopped, the old release serves on, its last lines are printed, and the exit code\n" +
 			"is 1. A reload that comes while another one runs waits in line.\n\n" +
-			"It takes the program as it is on disk now (dir, env_file and symlinks are looked up\n" +
-			"again). Changes of muster.yaml are applied by `muster up`.",
+			"It takes the program as it is on disk now (dir and symlinks are looked up again).\n" +
+			"Changes of muster.yaml and of an env_file are applied by `muster up`.",
 		Example: "  muster reload web\n  muster reload all\n  muster reload web --now",
 	}, func(selector string) order {
 		return order{

@@ -24,7 +24,7 @@ func readyModes() []string {
 func readyFields(r *spec.Ready) []table.Field {
 	set := func(m spec.ReadyMode) func() { return func() { r.Mode, r.Pattern = m, "" } }
 	return []table.Field{
-		table.Key("mode", before{table.Choice(&r.Mode, readyModes(), nil), func() { r.Pattern = "" }, nil, nil}, "auto", "auto picks the strongest that applies: listening with listen, probe with health, port with ports, else alive. notify waits for READY=1 (sd_notify); listening until the inherited sockets are accepted on; probe for the first success of health; port until the worker listens on its ports; output for a line; alive for a time."),
+		table.Key("mode", before{table.Choice(&r.Mode, readyModes(), nil), func() { r.Pattern = "" }, nil, nil}, "auto", "auto picks the strongest that applies: listening with listen and probe with health, else port with ports, else alive. notify waits for READY=1 (sd_notify); listening until the inherited sockets are accepted on; probe for the first success of health; port until the worker listens on its ports; output for a line; alive for a time."),
 		table.Key("pattern", table.Text(&r.Pattern, "a regular expression"), "", "The expression (RE2) that a line of output must match, for mode output."),
 		table.Key("for", table.Duration(&r.For), "1s", "How long the worker must live, for mode alive."),
 		table.Key("output", before{table.Text(&r.Pattern, "a regular expression"), set(spec.ReadyOutput), never, []string{"mode", "pattern"}}, "", "Short for mode output with this pattern."),

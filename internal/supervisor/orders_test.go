@@ -178,3 +178,25 @@ func TestRenewalAfterAReloadThatTookItsPlace(t *testing.T) {
 		}
 	})
 }
+
+// Workers that share a port of their own (SO_REUSEPORT) are replaced without a
+// gap; one that has a port to itself goes first.
+func TestSurgeWithPorts(t *testing.T) {
+	for increment, peak := range map[int]int{0: 3, 1: 2} {
+		inWorld(t, func(w *world) {
+			shares := func(a *spec.App) {
+				a.Listen = nil
+				a.Ports = []spec.Port{{Name: "http", Number: 9000, Increment: increment, Env: "PORT"}}
+			}
+			w.own = []listener.Socket{{Network: "tcp", Port: 9000}, {Network: "tcp", Port: 9001}}
+			w.apply(app("web", 2, shares))
+			most := w.peak()
+			if f := w.sup.Reload(w.Context(), order("web")).Fault(); f != nil {
+				t.Fatal(f)
+			}
+			if got := most(); got != peak {
+				t.Errorf("increment %d: %d processes at once, want %d", increment, got, peak)
+			}
+		})
+	}
+}

@@ -79,9 +79,9 @@ func (p *Pool) begin(r *rollout) {
 		})
 		return
 	}
-	p.releases++
 	p.number++
 	if r.want.Name == "" {
+		p.releases++
 		r.want.Name = fmt.Sprintf("r%d", p.releases)
 	}
 	r.tell()

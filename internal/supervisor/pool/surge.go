@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"slices"
+
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
@@ -38,7 +40,8 @@ func (c surgeChoice) choose() int {
 	if app.Reload.Surge != spec.SurgeAuto {
 		return app.Reload.Surge
 	}
-	if len(app.Ports) > 0 {
+	alone := func(p spec.Port) bool { return p.Increment != 0 || app.Workers < 2 }
+	if slices.ContainsFunc(app.Ports, alone) {
 		return 0
 	}
 	// Several workers that listen for themselves share their port by
