@@ -16,6 +16,18 @@ import (
 // completionPatience bounds the question to the agent: a shell waits for it.
 const completionPatience = 500 * time.Millisecond
 
+// bareBash makes the script work on a host without the package bash-completion.
+const bareBash = `
+if ! declare -F _get_comp_words_by_ref >/dev/null; then
+    __muster_init_completion()
+    {
+        COMPREPLY=()
+        words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+        cur=${words[cword]} prev=${words[cword-1]}
+    }
+fi
+`
+
 func (s *session) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish"}
 	return &cobra.Command{
@@ -27,7 +39,9 @@ func (s *session) completionCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "bash":
-				return cmd.Root().GenBashCompletionV2(s.out, true)
+				err := cmd.Root().GenBashCompletionV2(s.out, true)
+				s.out.Printf("%s", bareBash)
+				return err
 			case "zsh":
 				return cmd.Root().GenZshCompletion(s.out)
 			case "fish":

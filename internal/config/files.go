@@ -42,7 +42,7 @@ func find(path, dir string, environ map[string]string) (string, error) {
 	for _, file := range places {
 		f.Output = append(f.Output, "  "+file)
 	}
-	return "", f.WithFix("write one (`muster init` helps), name one with --config FILE, or run a program without: muster run -- COMMAND")
+	return "", f.WithFix("write one, name one with --config FILE, or run a program without: muster run -- COMMAND")
 }
 
 // candidates are the places of the file, best first.

@@ -19,6 +19,8 @@ type Printer struct {
 	TTY, colour bool
 	// width in columns of a terminal; 0: print in full.
 	width int
+	// failed is the first error of the stream.
+	failed error
 }
 
 // NewPrinter looks at the stream and at the environment. NO_COLOR with any
@@ -45,10 +47,22 @@ func NewPrinter(w io.Writer, getenv func(string) string, noColour bool) *Printer
 func (p *Printer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.w.Write(b)
+	n, err := p.w.Write(b)
+	if p.failed == nil {
+		p.failed = err
+	}
+	return n, err
 }
 
-// Printf prints text; an error of the stream itself cannot be told to anybody.
+// Failed is the first error of the stream itself, such as a full disk; nil when
+// all that was printed has arrived.
+func (p *Printer) Failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// Printf prints text; Failed tells of an error of the stream itself.
 func (p *Printer) Printf(format string, args ...any) { fmt.Fprintf(p, format, args...) }
 
 // Line prints one line.
