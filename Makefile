@@ -27,7 +27,8 @@ lint:
 	$(TOOL) staticcheck -tags soak ./...
 
 unit:
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /test/)
+	$(GO) test -race -timeout 15m -p 1 ./test/...  # alone: they measure times
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/muster ./cmd/muster

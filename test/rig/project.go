@@ -119,17 +119,24 @@ func (p *Project) Run(args ...string) Result {
 	return p.Finish(p.Cmd(args...))
 }
 
-// Finish runs a command to its end, at most 3 minutes. Output goes to files:
-// an agent that is left in the background must not hold a pipe.
+// Finish runs a command to its end, at most 3 minutes.
 func (p *Project) Finish(cmd *exec.Cmd) Result {
 	p.t.Helper()
+	return p.Begin(cmd)()
+}
+
+// Begin starts a command; the function waits for its end, at most 3 minutes.
+// Output goes to files: an agent that is left in the background must not hold a
+// pipe.
+func (p *Project) Begin(cmd *exec.Cmd) func() Result {
+	p.t.Helper()
 	var files [2]*os.File
+	dir := p.t.TempDir()
 	for i := range files {
-		f, err := os.CreateTemp("", "rig-out")
+		f, err := os.CreateTemp(dir, "out")
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		defer os.Remove(f.Name())
 		defer f.Close()
 		files[i] = f
 	}
@@ -138,6 +145,11 @@ func (p *Project) Finish(cmd *exec.Cmd) Result {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+	return func() Result { return p.end(cmd, start, files[0].Name(), files[1].Name()) }
+}
+
+func (p *Project) end(cmd *exec.Cmd, start time.Time, outFile, errFile string) Result {
+	p.t.Helper()
 	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	timer.Stop()
@@ -146,8 +158,8 @@ func (p *Project) Finish(cmd *exec.Cmd) Result {
 		p.t.Fatalf("%v: %v", cmd.Args, err)
 	}
 	r := Result{Code: cmd.ProcessState.ExitCode(), Took: time.Since(start)}
-	out, _ := os.ReadFile(files[0].Name())
-	errs, _ := os.ReadFile(files[1].Name())
+	out, _ := os.ReadFile(outFile)
+	errs, _ := os.ReadFile(errFile)
 	r.Stdout, r.Stderr = string(out), string(errs)
 	return r
 }

@@ -159,8 +159,7 @@ func interrupt(t *testing.T, p *rig.Project, times int, argv ...string) rig.Resu
 	t.Helper()
 	cmd := p.Cmd(append([]string{"run", "--"}, argv...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	done := make(chan rig.Result, 1)
-	go func() { done <- p.Finish(cmd) }()
+	end := p.Begin(cmd)
 	rig.Until(t, 20*time.Second, "the worker is up", func() bool {
 		s, ok := p.TryStatus()
 		return ok && len(s.Apps) == 1 && len(s.Apps[0].Workers) == 1 && strings.Contains(s.Apps[0].Workers[0].LastLine, "up")
@@ -169,7 +168,7 @@ func interrupt(t *testing.T, p *rig.Project, times int, argv ...string) rig.Resu
 		_ = cmd.Process.Signal(os.Interrupt)
 		rig.For(300 * time.Millisecond)
 	}
-	return <-done
+	return end()
 }
 
 // ReallyUp: `go run ./cmd/muster up` of the first example in a fresh copy of the
