@@ -1,11 +1,14 @@
 package agent
 
+import "errors"
+
 // reopenLogs opens the log files anew, after an external rotation.
 func (a *Agent) reopenLogs() error {
+	var errs []error
 	for _, app := range a.supervisor.Spec().Apps {
 		if log := a.supervisor.Log(app.Name); log != nil {
-			log.Reopen()
+			errs = append(errs, log.Reopen())
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

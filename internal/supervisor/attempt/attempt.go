@@ -70,8 +70,10 @@ type Events struct {
 type Probed struct {
 	Result  health.Result
 	Verdict health.Verdict
-	InARow  int  // failures in a row
-	Overdue bool // no success within health.grace
+	InARow  int // failures in a row
+	// Overdue is the time within which a first success should have come and did
+	// not: health.grace, else the ready timeout. 0: it may still come.
+	Overdue time.Duration
 }
 
 // Listener is a socket that the process inherits.

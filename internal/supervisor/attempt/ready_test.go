@@ -173,20 +173,23 @@ func TestReadyByProbe(t *testing.T) {
 	})
 }
 
-// A check that never passes is overdue after its grace.
+// A check that never passes is overdue after its grace, else the ready timeout.
 func TestGraceOfTheHealthCheck(t *testing.T) {
-	check := spec.DefaultHealth()
-	check.Type, check.Address, check.Grace = "tcp", filepath.Join(t.TempDir(), "s"), spec.Duration(5*time.Second)
-	inRig(t, both(mode(spec.ReadyAlive), func(a *spec.App) { a.Health = &check }), func(r *rig) {
-		r.launch()
-		r.pass(4 * time.Second)
-		r.want("started", "ready")
-		r.pass(3 * time.Second)
-		if r.mu.Lock(); len(r.heard) == 0 || r.heard[0] != "unwell" {
-			t.Errorf("heard %q", r.heard)
-		}
-		r.mu.Unlock()
-	})
+	for grace, want := range map[time.Duration]time.Duration{5 * time.Second: 5 * time.Second, 0: time.Minute} {
+		check := spec.DefaultHealth()
+		check.Type, check.Address, check.Grace = "tcp", filepath.Join(t.TempDir(), "s"), spec.Duration(grace)
+		inRig(t, both(mode(spec.ReadyAlive), func(a *spec.App) { a.Health = &check }), func(r *rig) {
+			r.launch()
+			r.pass(want - time.Second)
+			r.want("started", "ready")
+			r.pass(3 * time.Second)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if len(r.heard) == 0 || r.heard[0] != "unwell" {
+				t.Errorf("heard %q", r.heard)
+			}
+		})
+	}
 }
 
 // Not ready in time: once, with what is missing.

@@ -177,7 +177,7 @@ func (r *rig) config(log *output.Log) Config {
 			Exited: func(e process.Exit) { r.hear(fmt.Sprintf("exited %d", e.Code)) },
 			Gone:   func() { r.hear("gone") },
 			Probed: func(p Probed) {
-				if p.Verdict == health.Unhealthy || p.Overdue {
+				if p.Verdict == health.Unhealthy || p.Overdue > 0 {
 					r.hear("unwell")
 				}
 			},

@@ -106,10 +106,15 @@ func (a *Attempt) probed(res health.Result) {
 	if !a.Serving() {
 		return
 	}
-	a.cfg.Events.Probed(Probed{
-		Result: res, Verdict: verdict, InARow: a.tracker.InARow(),
-		Overdue: verdict == health.Starting && rules.Grace > 0 && time.Since(a.startedAt) > rules.Grace.D(),
-	})
+	p := Probed{Result: res, Verdict: verdict, InARow: a.tracker.InARow()}
+	grace := rules.Grace.D()
+	if grace == 0 {
+		grace = a.readyIn
+	}
+	if verdict == health.Starting && time.Since(a.startedAt) > grace {
+		p.Overdue = grace
+	}
+	a.cfg.Events.Probed(p)
 }
 
 // sideCommand is a command in the worker's surroundings.

@@ -266,9 +266,9 @@ func (w *worker) probed(p attempt.Probed) {
 	case p.Verdict == health.Unhealthy:
 		w.pool.replace(w, fault.New(fault.Unhealthy, "health check failed %d times: %s",
 			p.InARow, p.Result.Text).At(w.at(w.run.PID())))
-	case p.Overdue:
+	case p.Overdue > 0:
 		w.pool.replace(w, fault.New(fault.Unhealthy, "health check never passed within %s: %s",
-			w.gen.Health().Grace, p.Result.Text).At(w.at(w.run.PID())))
+			spec.Duration(p.Overdue), p.Result.Text).At(w.at(w.run.PID())))
 	}
 }
 
