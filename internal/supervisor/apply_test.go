@@ -3,6 +3,8 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -125,6 +127,41 @@ func TestFailedTaskTellsItsDependents(t *testing.T) {
 		if f := w.sup.Stop(w.Context(), order("all")).Fault(); f != nil {
 			t.Error(f)
 		}
+	})
+}
+
+// An app that could not even begin is failed and says why; what depends on it
+// does not wait for ever; a stop makes it stopped, a start that works healthy.
+func TestAStartThatCannotBeginIsToldAndKept(t *testing.T) {
+	inWorld(t, func(w *world) {
+		dir := filepath.Join(t.TempDir(), "gone")
+		db := app("db", 1, func(a *spec.App) { a.Dir = dir })
+		r := w.sup.Apply(w.Context(), specOf(db, app("web", 1, needs("db", spec.IsReady))))
+		codes := map[string]fault.Code{}
+		for _, res := range r.Results {
+			codes[res.App] = res.Fault.Code
+		}
+		if codes["db"] != fault.DirMissing || codes["web"] != fault.Dependency {
+			t.Errorf("%v", codes)
+		}
+		if a := w.app("db"); a.Status != event.AppFailed || !strings.Contains(a.Why, dir) {
+			t.Errorf("%s: %s", a.Status, a.Why)
+		}
+		if f := w.sup.Stop(w.Context(), order("db")).Fault(); f != nil {
+			t.Error(f)
+		}
+		if a := w.app("db"); a.Status != event.AppStopped || a.Why != "" {
+			t.Errorf("%s: %s", a.Status, a.Why)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if f := w.sup.Start(w.Context(), order("db")).Fault(); f != nil {
+			t.Error(f)
+		}
+		w.pass(time.Second)
+		w.wantStates("db", "ready")
+		w.wantStates("web", "ready")
 	})
 }
 

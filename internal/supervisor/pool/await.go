@@ -128,6 +128,9 @@ func (p *Pool) reached(c spec.Condition) bool {
 }
 
 func (p *Pool) hopeless() *fault.Fault {
+	if p.startFault != nil {
+		return p.startFault
+	}
 	for _, s := range p.sorted() {
 		if s.cur != nil && s.cur.state == event.Failed {
 			return s.cur.fault

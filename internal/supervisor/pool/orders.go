@@ -55,7 +55,7 @@ func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies 
 	refused := true
 	p.do(func() {
 		if refused = p.retired; !refused {
-			p.wanted, p.changed, epoch = true, true, p.halts
+			p.wanted, p.changed, epoch, p.startFault = true, true, p.halts, nil
 		}
 	})
 	if refused {
@@ -104,6 +104,9 @@ func (p *Pool) comeUp(slots Slots, why string, begun chan<- *fault.Fault) {
 	p.begin(&rollout{kind: rollFirst, want: p.nextRelease(), answer: func(f *fault.Fault) {
 		if f != nil {
 			p.wanted = false
+		}
+		if f != nil && f.Code != fault.ReloadAborted {
+			p.startFault = f
 		}
 		begun <- f
 	}})

@@ -80,7 +80,9 @@ type Pool struct {
 	state    event.Health // last one told
 	broken   bool         // a step panicked
 	warnings []warning
-	endOnce  sync.Once
+	// startFault is why the last start came to nothing; nil: it did not.
+	startFault *fault.Fault
+	endOnce    sync.Once
 }
 
 // lineItem is an order that waits in line; dropped is called instead of run
@@ -295,7 +297,7 @@ func (p *Pool) revive(s *slot, why string) {
 
 // halt ends every worker; the listeners follow once all are gone.
 func (p *Pool) halt(why string, now bool) {
-	p.wanted, p.changed = false, true
+	p.wanted, p.changed, p.startFault = false, true, nil
 	p.halts++
 	p.waitsFor = ""
 	p.dropLine(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
@@ -371,6 +373,9 @@ func (p *Pool) Close() {
 // warn publishes a fault that stopped nothing else; w is nil for the app itself.
 func (p *Pool) warn(w *worker, f *fault.Fault) {
 	now := time.Now()
+	p.warnings = slices.DeleteFunc(p.warnings, func(old warning) bool { // the newest of its kind says it
+		return old.fault.Code == f.Code && old.fault.Where == f.Where && old.fault.Text == f.Text
+	})
 	p.warnings = append(p.warnings, warning{now, *f})
 	p.warnings = p.warnings[max(0, len(p.warnings)-5):]
 	p.publish(w, event.Warning{Fault: *f})
@@ -395,6 +400,8 @@ func (p *Pool) human() (event.Health, string) {
 		return event.AppFailed, "an error inside muster: see the log of the agent"
 	case p.rollout != nil && !p.rollout.quiet():
 		return event.Reloading, p.rollout.String()
+	case p.startFault != nil && c.live == 0:
+		return event.AppFailed, fmt.Sprintf("%s (%s)", p.startFault.Text, p.startFault.Code)
 	case !p.wanted && c.live == 0:
 		return event.AppStopped, ""
 	case c.failed > 0 && c.ready == 0 && c.trying == 0:
