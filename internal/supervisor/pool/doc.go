@@ -43,6 +43,7 @@
 //   - A listener is bound before the first worker that gets it and closed after
 //     the last process of its app, or of the rollout that gave it up, is gone.
 //   - At most one rollout runs; orders that need the pool at rest wait in line
-//     behind it. A stop ends the rollout and clears the line.
+//     behind it. A stop ends the rollout, clears the line, and makes starts void
+//     that still wait for a dependency. A retired pool is not started again.
 //   - A panic in one step marks the app as failed and touches no worker (S1.7).
 package pool
