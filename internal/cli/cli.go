@@ -100,7 +100,7 @@ func (s *session) printFault(f *fault.Fault) { s.printAs(s.err.Paint(show.Red, "
 func (s *session) printAs(kind string, f *fault.Fault) {
 	var b strings.Builder
 	b.WriteString(kind + " ")
-	if f.Where != "" && !strings.HasPrefix(f.Text, f.Where) {
+	if f.Where != "" && !strings.HasPrefix(f.Text+" ", f.Where+" ") && !strings.HasPrefix(f.Text, f.Where+":") {
 		b.WriteString(f.Where + ": ")
 	}
 	b.WriteString(f.Text + " " + s.err.Paint(show.Dim, "("+string(f.Code)+")") + "\n")

@@ -37,6 +37,19 @@ func TestFaultOnStderr(t *testing.T) {
 	}
 }
 
+// An app's name is left out only where the text begins with it as a word.
+func TestFaultNamesItsPlace(t *testing.T) {
+	for where, want := range map[string]string{
+		"b": "error: b: build ended", "build": "error: build ended", "web": "error: web: build ended",
+	} {
+		s, _, errs := sink()
+		s.finish(fault.New(fault.BuildFailed, "build ended").At(where))
+		if !strings.HasPrefix(errs.String(), want+" (") {
+			t.Errorf("%s: %s", where, errs)
+		}
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -83,8 +83,12 @@ func TestCrashLoopGivesUp(t *testing.T) {
 		w.wantStates("web", "backoff")
 		w.pass(2 * time.Minute)
 		w.wantStates("web", "failed")
-		if n := len(w.fake.Commands()); n != 10 {
-			t.Errorf("%d starts, want 10", n)
+		if f := w.sup.Reload(w.Context(), order("web")).Fault(); f == nil || f.Code != fault.ReloadFailed || strings.Contains(f.Text, "serves on") {
+			t.Errorf("a reload of what does not run: %v", f)
+		}
+		w.wantStates("web", "failed")
+		if n := len(w.fake.Commands()); n != 11 {
+			t.Errorf("%d starts, want 10 and that of the reload", n)
 		}
 		if a := w.app("web"); a.Status != event.AppFailed {
 			t.Errorf("%+v", a)

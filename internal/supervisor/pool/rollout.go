@@ -363,7 +363,7 @@ func (r *rollout) complete() {
 // verdict is the fault of a rollout that was undone.
 func (r *rollout) verdict() *fault.Fault {
 	f := fault.New(fault.ReloadFailed, "release %s failed: %s", r.want.Name, r.fault.Text)
-	if r.from != nil {
+	if r.from != nil && r.p.count().ready > 0 {
 		f.Text += fmt.Sprintf("; release %s serves on", r.from.Release.Name)
 	}
 	f.Where, f.Output, f.Err = r.fault.Where, r.fault.Output, r.fault
