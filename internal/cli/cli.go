@@ -74,7 +74,7 @@ func hasFlag(args []string, flag string) bool {
 // finish prints an error and gives its exit code.
 func (s *session) finish(err error) int {
 	var code status
-	if lost := s.out.Failed(); err == nil && lost != nil {
+	if lost := s.out.Failed(); err == nil && lost != nil && !errors.Is(lost, syscall.EPIPE) {
 		err = fault.New(fault.LogWrite, "the output of this command could not be written: %w", lost).
 			WithFix("free space where it goes, and give the command again")
 	}

@@ -26,6 +26,8 @@ func (s *session) cgroupFlag(cmd *cobra.Command) {
 func (s *session) foreground(ctx context.Context, loaded *config.Loaded) error {
 	signals := obeyed()
 	defer signal.Stop(signals)
+	// Who reads our output may leave (`muster up | tee log`): the workers serve on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	a, err := agent.New(s.agentOptions(loaded, signals))
 	if err != nil {
 		return err

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
@@ -126,5 +129,34 @@ func TestNegatives(t *testing.T) {
 		if got := strings.Join(negatives(strings.Fields(in)), " "); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// Ctrl-C ends the question whether apps may go, and changes nothing.
+func TestConfirmEndsWithCtrlC(t *testing.T) {
+	primary, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer primary.Close()
+	n, err := unix.IoctlGetInt(int(primary.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(primary.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	s, _, errs := sink()
+	s.stdin = terminal
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err = s.confirm(ctx, &upFlags{}, []spec.Change{{App: "web", Action: spec.RemoveApp}})
+	if fault.CodeOf(err) != fault.Interrupted || !strings.Contains(errs.String(), "stop and remove web?") {
+		t.Errorf("%v, %s", err, errs)
 	}
 }

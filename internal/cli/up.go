@@ -89,7 +89,7 @@ func (s *session) update(ctx context.Context, flags *upFlags, t target, wanted s
 		return s.settled(ctx, c, t)
 	}
 	show.Changes(s.err, changes)
-	if err := s.confirm(flags, changes); err != nil {
+	if err := s.confirm(ctx, flags, changes); err != nil {
 		return err
 	}
 	return s.apply(ctx, flags, t, wanted)
@@ -154,7 +154,7 @@ func (s *session) settled(ctx context.Context, c *client.Client, t target) error
 }
 
 // confirm asks on a terminal before apps are removed.
-func (s *session) confirm(flags *upFlags, changes []spec.Change) error {
+func (s *session) confirm(ctx context.Context, flags *upFlags, changes []spec.Change) error {
 	var gone []string
 	for _, c := range changes {
 		if c.Action == spec.RemoveApp {
@@ -165,9 +165,18 @@ func (s *session) confirm(flags *upFlags, changes []spec.Change) error {
 		return nil
 	}
 	s.err.Printf("stop and remove %s? [y/N] ", strings.Join(gone, ", "))
-	answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
-	if a := strings.ToLower(strings.TrimSpace(answer)); a == "y" || a == "yes" {
-		return nil
+	answered := make(chan string, 1)
+	go func() { // ends with the answer, or with this command
+		answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
+		answered <- strings.ToLower(strings.TrimSpace(answer))
+	}()
+	select {
+	case a := <-answered:
+		if a == "y" || a == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+		s.err.Line("")
 	}
 	return fault.New(fault.Interrupted, "nothing was changed").WithFix("-y answers yes")
 }
