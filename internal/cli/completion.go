@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	_ "embed"
 	"slices"
 	"strings"
 	"time"
@@ -17,16 +18,9 @@ import (
 const completionPatience = 500 * time.Millisecond
 
 // bareBash makes the script work on a host without the package bash-completion.
-const bareBash = `
-if ! declare -F _get_comp_words_by_ref >/dev/null; then
-    __muster_init_completion()
-    {
-        COMPREPLY=()
-        words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
-        cur=${words[cword]} prev=${words[cword-1]}
-    }
-fi
-`
+//
+//go:embed completion.bash
+var bareBash string
 
 func (s *session) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish"}

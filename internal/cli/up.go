@@ -85,8 +85,8 @@ func (s *session) update(ctx context.Context, flags *upFlags, t target, wanted s
 		return s.showChanges(changes)
 	}
 	if len(changes) == 0 {
+		// What was stopped is started all the same, and a task runs again.
 		s.note("no changes")
-		return s.settled(ctx, c, t)
 	}
 	show.Changes(s.err, changes)
 	if err := s.confirm(ctx, flags, changes); err != nil {
@@ -138,21 +138,6 @@ func failures(o api.Outcome) api.Outcome {
 	return api.Outcome{Results: []api.Result{{Text: "up: " + show.Count(len(o.Results), "app")}}}
 }
 
-// settled prints the status of what runs unchanged.
-func (s *session) settled(ctx context.Context, c *client.Client, t target) error {
-	st, err := c.Status(ctx)
-	if err != nil {
-		return t.unreachable(err)
-	}
-	if s.flags.quiet {
-		return verdict(st.Apps, false)
-	}
-	if err := s.showStatus(st, false); err != nil {
-		return err
-	}
-	return verdict(st.Apps, false)
-}
-
 // confirm asks on a terminal before apps are removed.
 func (s *session) confirm(ctx context.Context, flags *upFlags, changes []spec.Change) error {
 	var gone []string
@@ -196,21 +181,16 @@ func (s *session) background(ctx context.Context, flags *upFlags, t target, want
 	return s.apply(ctx, flags, t, wanted)
 }
 
-// join waits until an agent that is just starting answers, and gives it the same
-// order.
+// join gives the order to an agent that another command is just starting.
 func (s *session) join(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
-	starting, cancel := context.WithTimeout(ctx, startPatience)
+	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c := s.dial(t)
 	_ = poll(starting, func() (bool, error) { // where it never answers, apply says so
-		_, err := c.Status(starting)
+		_, err := s.dial(t).Status(starting)
 		return err == nil, nil
 	})
 	return s.apply(ctx, flags, t, wanted)
 }
-
-// startPatience bounds the wait for an agent that another command has started.
-const startPatience = 10 * time.Second
 
 // startAgent starts `muster agent` and returns when its control socket answers.
 func (s *session) startAgent(ctx context.Context, t target, wanted spec.Spec) (int, error) {
