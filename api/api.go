@@ -102,6 +102,10 @@ type Exit struct {
 type Order struct {
 	// Selector: "web", "web#2", "tag:edge", "all", or a glob.
 	Selector string `json:"selector"`
+	// Apps are declarations to take over, of those apps that the selector picks:
+	// by a reload, and by a start of an app of which nothing runs. The number of
+	// workers stays. None: as they are declared already.
+	Apps []spec.App `json:"apps,omitempty"`
 	// Now: a reload replaces one that runs, a stop skips the graceful part.
 	Now bool `json:"now,omitempty"`
 	// Workers of scale: an absolute number, or with Relative a difference.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,8 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/spec"
 )
 
 // orderFlags are those of every command that gives an order.
@@ -46,6 +49,8 @@ type order struct {
 	goal event.State
 	// next is the command to look at afterwards.
 	next string
+	// fresh: the order takes over what the configuration file says now.
+	fresh bool
 }
 
 // give carries out an order with progress, prints what came of it, and returns
@@ -59,6 +64,11 @@ func (s *session) give(cmd *cobra.Command, flags *orderFlags, o order) error {
 	defer cancel()
 	ctx, cancel = flags.bounded(ctx)
 	defer cancel()
+	if o.fresh && t.file != "" {
+		if o.Apps, err = s.declarations(ctx, c, t, o.Selector); err != nil {
+			return t.unreachable(err)
+		}
+	}
 	stop := s.follow(ctx, c, o.progress())
 	outcome, err := o.run(ctx, c, flags.wait)
 	stop()
@@ -66,6 +76,36 @@ func (s *session) give(cmd *cobra.Command, flags *orderFlags, o order) error {
 		return t.unreachable(err)
 	}
 	return s.report(outcome, o.next)
+}
+
+// declarations reads the configuration file again for the apps that a selector
+// picks, and shows what has changed. A file that is not valid changes nothing.
+func (s *session) declarations(ctx context.Context, c *client.Client, t target, selector string) ([]spec.App, error) {
+	loaded, err := config.Load(config.Options{Path: t.file, Environ: s.environ, DotEnv: true})
+	if err != nil {
+		return nil, err
+	}
+	sel, err := api.ParseSelector(selector)
+	if err != nil {
+		return nil, err
+	}
+	now, err := c.Spec(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	var apps []spec.App
+	var changes []spec.Change
+	for _, app := range loaded.Spec.Apps {
+		i := slices.IndexFunc(now.Apps, func(a spec.App) bool { return a.Name == app.Name })
+		if _, picked := sel.Match(app.Name, app.Tags); !picked || i < 0 {
+			continue
+		}
+		app.Workers = now.Apps[i].Workers
+		apps = append(apps, app)
+		changes = append(changes, spec.DiffApp(now.Apps[i], app)...)
+	}
+	show.Changes(s.err, changes)
+	return apps, nil
 }
 
 // run gives the order and waits for its outcome; without wait only until the

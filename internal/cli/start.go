@@ -16,7 +16,7 @@ func (s *session) startCommand() *cobra.Command {
 	}, func(selector string) order {
 		return order{
 			Order: api.Order{Selector: selector}, call: (*client.Client).Start,
-			verb: "start", doing: "starting", goal: event.Ready, next: "muster status " + selector,
+			verb: "start", doing: "starting", goal: event.Ready, next: "muster status " + selector, fresh: true,
 		}
 	})
 }

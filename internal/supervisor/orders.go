@@ -74,7 +74,11 @@ func done(text string, f *fault.Fault) (string, *fault.Fault) {
 
 // Start starts what is stopped or failed, after what it depends on.
 func (s *Supervisor) Start(ctx context.Context, o api.Order) api.Outcome {
+	if f := s.checkApps(o); f != nil {
+		return api.Outcome{Results: []api.Result{{App: o.Selector, Fault: f}}}
+	}
 	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
+		t.pool.Declare(declaration(o, t.pool))
 		return done("started", t.pool.Start(ctx, t.slots, "started by order", s.awaitDependencies))
 	})
 }
@@ -97,7 +101,38 @@ func (s *Supervisor) Restart(ctx context.Context, o api.Order) api.Outcome {
 
 // Reload replaces every worker by one of a new release, without a gap.
 func (s *Supervisor) Reload(ctx context.Context, o api.Order) api.Outcome {
-	return s.eachWhole(ctx, o.Selector, func(ctx context.Context, p *pool.Pool) (string, *fault.Fault) { return p.Reload(ctx, o.Now) })
+	if f := s.checkApps(o); f != nil {
+		return api.Outcome{Results: []api.Result{{App: o.Selector, Fault: f}}}
+	}
+	return s.eachWhole(ctx, o.Selector, func(ctx context.Context, p *pool.Pool) (string, *fault.Fault) {
+		return p.Reload(ctx, o.Now, declaration(o, p))
+	})
+}
+
+// declaration is what an order declares a pool's app as; nil: nothing.
+func declaration(o api.Order, p *pool.Pool) *spec.App {
+	for _, app := range o.Apps {
+		if app.Name == p.Name() {
+			return &app
+		}
+	}
+	return nil
+}
+
+// checkApps checks the declarations of an order beside those that stay.
+func (s *Supervisor) checkApps(o api.Order) *fault.Fault {
+	if len(o.Apps) == 0 {
+		return nil
+	}
+	next := s.Spec()
+	for i, app := range next.Apps {
+		for _, declared := range o.Apps {
+			if declared.Name == app.Name {
+				next.Apps[i] = declared
+			}
+		}
+	}
+	return s.check(next)
 }
 
 // Rollback reloads the release that served before the present one.

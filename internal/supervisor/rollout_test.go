@@ -324,3 +324,27 @@ func randomOrders(w *world, seed int) {
 		w.Errorf("came to rest as %v, want %d ready", got, size)
 	}
 }
+
+// A reload takes over what the order declares, but not another size.
+func TestReloadTakesOverDeclarations(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("api", 1), app("web", 2))
+		next := app("web", 5, func(a *spec.App) { a.Env = map[string]string{"V": "2"} })
+		o := w.sup.Reload(w.Context(), api.Order{Selector: "web", Apps: []spec.App{app("api", 3), next}})
+		if o.Fault() != nil {
+			t.Fatal(o.Fault())
+		}
+		w.wantStates("web", "ready ready")
+		w.wantStates("api", "ready")
+		last := w.fake.Commands()[len(w.fake.Commands())-1]
+		if !slices.Contains(last.Env, "V=2") {
+			t.Error("the new declaration was not taken over")
+		}
+		next.Command = nil
+		f := w.sup.Reload(w.Context(), api.Order{Selector: "web", Apps: []spec.App{next}}).Fault()
+		if f == nil || f.Code != fault.Config {
+			t.Errorf("%v", f)
+		}
+		w.wantStates("web", "ready ready")
+	})
+}

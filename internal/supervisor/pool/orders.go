@@ -214,10 +214,40 @@ func (p *Pool) serving() *fault.Fault {
 }
 
 // Reload replaces every worker by one of a new release, without a gap. now
-// replaces a reload that runs; else it waits in line.
-func (p *Pool) Reload(ctx context.Context, now bool) (string, *fault.Fault) {
+// replaces a reload that runs; else it waits in line. next is what the app is
+// declared as from now on, but for its number of workers; nil: as it is.
+func (p *Pool) Reload(ctx context.Context, now bool, next *spec.App) (string, *fault.Fault) {
+	if next != nil {
+		p.relog(*next)
+	}
 	return p.roll(ctx, now, func() (*rollout, *fault.Fault) {
-		return &rollout{kind: rollReload, want: generation.Release{App: p.app, Environ: p.environ}}, nil
+		return &rollout{kind: rollReload, want: generation.Release{App: p.next(next), Environ: p.environ}}, nil
+	})
+}
+
+// relog takes over where the output goes.
+func (p *Pool) relog(app spec.App) {
+	if err := p.log.Reconfigure(app.Log, p.shared.LogFile(app)); err != nil {
+		p.post(func() { p.warn(nil, fault.From(err)) })
+	}
+}
+
+// next is a declaration for the pool as large as it is.
+func (p *Pool) next(app *spec.App) spec.App {
+	if app == nil {
+		return p.app
+	}
+	next := *app
+	next.Workers = p.app.Workers
+	return next
+}
+
+// Declare takes over a declaration for the next start, where nothing runs.
+func (p *Pool) Declare(app *spec.App) {
+	p.do(func() {
+		if !p.wanted && p.empty() {
+			p.app = p.next(app)
+		}
 	})
 }
 
@@ -353,9 +383,7 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 			p.app, p.environ = app, environ
 		}
 	})
-	if err := p.log.Reconfigure(app.Log, p.shared.LogFile(app)); err != nil {
-		p.post(func() { p.warn(nil, fault.From(err)) })
-	}
+	p.relog(app)
 	actions := map[spec.Action]bool{}
 	for _, c := range changes {
 		actions[c.Action] = true
