@@ -3,6 +3,7 @@ package attempt
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (a *Attempt) watchSockets() {
 		patience: listenPatience,
 		accepts:  func() { a.post(func() { a.met(needListening) }) },
 		hasPorts: func() { a.post(func() { a.met(needPort) }) },
-		ignores:  func(own []listener.Socket) { a.post(func() { a.ignoresListeners(own) }) },
+		ignores:  func(idle []uint64, own []listener.Socket) { a.post(func() { a.ignoresListeners(idle, own) }) },
 	}
 	if _, ok := launch.WrapperOf(app); ok {
 		look.patience = wrapperPatience
@@ -61,7 +62,7 @@ type socketLook struct {
 	patience time.Duration
 	accepts  func()
 	hasPorts func()
-	ignores  func([]listener.Socket)
+	ignores  func(idle []uint64, own []listener.Socket)
 }
 
 func (s *socketLook) run(ctx context.Context) {
@@ -100,7 +101,18 @@ func (s *socketLook) tell(pids []int, own []listener.Socket) {
 		s.accepts()
 		return
 	}
-	s.ignores(own)
+	s.ignores(s.idle(pids), own)
+}
+
+// idle are the listeners that nobody accepts on.
+func (s *socketLook) idle(pids []int) []uint64 {
+	var idle []uint64
+	for _, inode := range s.inodes {
+		if s.sys.Accepting(pids, []uint64{inode}) != listener.Yes {
+			idle = append(idle, inode)
+		}
+	}
+	return idle
 }
 
 func (s *socketLook) listensOnPorts(pids []int) bool {
@@ -120,16 +132,21 @@ func (s *socketLook) listensOnPorts(pids []int) bool {
 	return true
 }
 
-// ignoresListeners: nobody accepts on an inherited listener. A worker that
+// ignoresListeners: nobody accepts on some of the inherited listeners. A worker that
 // listens on a port of its own instead serves, if not as asked: under
 // ready: auto it counts as ready, with the warning.
-func (a *Attempt) ignoresListeners(own []listener.Socket) {
+func (a *Attempt) ignoresListeners(idle []uint64, own []listener.Socket) {
 	if !a.Serving() {
 		return
 	}
 	var given, foreign []string
 	for _, l := range a.cfg.Listeners {
-		given = append(given, l.Address)
+		if slices.Contains(idle, l.Inode) {
+			given = append(given, l.Address)
+		}
+	}
+	if len(given) == 0 {
+		return // it has begun to accept meanwhile
 	}
 	for _, s := range own {
 		foreign = append(foreign, fmt.Sprintf("%s (pid %d)", s.Address, s.PID))

@@ -1,0 +1,38 @@
+package attempt
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/spec"
+)
+
+// Of several listeners only those are named that nobody accepts on.
+func TestIdleListenersAreNamed(t *testing.T) {
+	var warned []*fault.Fault
+	a := &Attempt{running: true, app: spec.DefaultApp("web")}
+	a.cfg.Listeners = []Listener{{Address: "127.0.0.1:8000", Inode: 1}, {Address: "127.0.0.1:8001", Inode: 2}}
+	a.cfg.Events.Warned = func(f *fault.Fault) { warned = append(warned, f) }
+	look := socketLook{
+		inodes: []uint64{1, 2}, patience: time.Second,
+		sys: Sys{Accepting: func(_ []int, inodes []uint64) listener.Answer {
+			if slices.Contains(inodes, 2) {
+				return listener.No
+			}
+			return listener.Yes
+		}},
+		ignores: a.ignoresListeners,
+	}
+	look.tell(nil, nil)
+	if len(warned) != 1 || warned[0].Text != "nobody accepts on the inherited listener 127.0.0.1:8001" {
+		t.Errorf("%v", warned)
+	}
+	// All of them have begun to accept between two looks.
+	a.ignoresListeners(nil, nil)
+	if len(warned) != 1 {
+		t.Errorf("%v", warned)
+	}
+}
