@@ -234,7 +234,7 @@ type Stop struct {
 	Command []string `json:"command,omitempty"`
 }
 
-// SurgeAuto lets muster choose: 1, or 0 when the workers hold ports of their own.
+// SurgeAuto lets muster choose: Batch, or 0 when the workers hold ports of their own.
 const SurgeAuto = -1
 
 // Reload rules a rolling replacement.

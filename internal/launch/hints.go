@@ -9,6 +9,9 @@ const defaultStop = "SIGTERM"
 type hint struct {
 	// stop is the signal that ends it gracefully; "": SIGTERM does.
 	stop string
+	// nonBlocking: it expects inherited sockets not to block, and does not make
+	// them so itself.
+	nonBlocking bool
 	// warning says what will not work as expected, with the remedy.
 	warning string
 }
@@ -18,7 +21,7 @@ func programs() map[string]hint {
 	const quit = "SIGQUIT"
 	return map[string]hint{
 		"unicorn":  {stop: quit}, // TERM kills its workers at once
-		"nginx":    {stop: quit}, // TERM is its fast shutdown
+		"nginx":    {stop: quit, nonBlocking: true}, // TERM is its fast shutdown
 		"php-fpm":  {stop: quit},
 		"resque":   {stop: quit},
 		"lighttpd": {stop: "SIGINT"},   // TERM ends it with requests open
@@ -50,6 +53,10 @@ func StopSignal(app spec.App) string {
 	}
 	return defaultStop
 }
+
+// NonBlocking: the program of an app hangs in accept when another worker was
+// faster, unless the sockets it inherits are non-blocking.
+func NonBlocking(app spec.App) bool { return programs()[lookApp(app).program].nonBlocking }
 
 // WrapperOf names what stands, in a process of its own, between muster and the
 // server of an app, such as `npm start` or `uv run`. Then LISTEN_PID is not the

@@ -236,3 +236,15 @@ func TestAdvise(t *testing.T) {
 		t.Errorf("a descriptor by the environment: %+v", got)
 	}
 }
+
+// nginx takes an inherited socket as it is: a worker that comes too late for a
+// connection would hang in accept, with all its other connections.
+func TestNonBlocking(t *testing.T) {
+	for command, want := range map[string]bool{"nginx": true, "env A=1 nginx": true, "gunicorn": false, "./server": false} {
+		a := app("web")
+		a.Command = strings.Fields(command)
+		if got := NonBlocking(a); got != want {
+			t.Errorf("%s: %v", command, got)
+		}
+	}
+}

@@ -29,6 +29,12 @@ func (a account) env() map[string]string {
 	return env
 }
 
+// CheckAccount says whether the app's user and group exist on this host.
+func CheckAccount(app spec.App) error {
+	_, err := lookup(app)
+	return err
+}
+
 // lookup finds the user and group of an app, by name or number. Without a user it
 // is the agent's own, with only the group changed.
 func lookup(app spec.App) (account, error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/supervisor/pool"
 	"github.com/muster-run/muster/spec"
 )
@@ -79,13 +80,24 @@ func (s *Supervisor) Apply(ctx context.Context, next spec.Spec) api.ApplyResult 
 func (s *Supervisor) check(next spec.Spec) *fault.Fault {
 	problems := next.Validate()
 	if len(problems) == 0 {
-		return nil
+		return accounts(next)
 	}
 	f := fault.New(fault.Config, "%d problems in the configuration", len(problems))
 	for _, p := range problems {
 		f.Output = append(f.Output, p.String())
 	}
 	return f
+}
+
+// accounts says which app's user or group does not exist here, before anything
+// is touched for the others.
+func accounts(next spec.Spec) *fault.Fault {
+	for _, app := range next.Apps {
+		if err := launch.CheckAccount(app); err != nil {
+			return fault.From(err)
+		}
+	}
+	return nil
 }
 
 func (s *Supervisor) announce(changes []spec.Change) {

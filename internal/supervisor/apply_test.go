@@ -279,6 +279,18 @@ func TestInvalidSpecIsRefused(t *testing.T) {
 	})
 }
 
+// An unknown user is found before anything is touched.
+func TestUnknownUserChangesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 1))
+		bad := app("bad", 1, func(a *spec.App) { a.User = "nobody-of-that-name" })
+		if f := w.sup.Apply(w.Context(), specOf(bad)).Fault(); f == nil || f.Code != fault.UserUnknown {
+			t.Errorf("%v", f)
+		}
+		w.wantStates("web", "ready")
+	})
+}
+
 func TestSelectors(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.apply(app("api", 2, func(a *spec.App) { a.Tags = []string{"edge"} }), app("web", 2))

@@ -343,6 +343,10 @@ func (o *fakeOps) Signal(sig syscall.Signal) error {
 		o.f.mu.Unlock()
 		return syscall.ESRCH
 	}
+	if sig == syscall.SIGCONT { // ends nothing
+		o.f.mu.Unlock()
+		return nil
+	}
 	o.p.signals = append(o.p.signals, sig)
 	handle, id := o.f.onSignal, o.p.proc.ID
 	o.f.mu.Unlock()

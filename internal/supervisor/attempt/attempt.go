@@ -343,7 +343,7 @@ func (a *Attempt) Stop(rules spec.Stop) {
 	a.arm(rules.Timeout.D(), a.cfg.Events.Late)
 	proc, sig := a.proc, unix.SignalNum(a.StopSignal())
 	if rules.Command == nil {
-		_ = proc.Signal(sig)
+		ask(proc, sig)
 		return
 	}
 	cmd := a.sideCommand(rules.Command)
@@ -360,8 +360,16 @@ func (a *Attempt) Stop(rules spec.Stop) {
 		}
 		f := fault.New(fault.StartFailed, "stop.command failed, sending %s instead: %w", unix.SignalName(sig), err)
 		a.post(func() { a.cfg.Events.Warned(f.WithOutput(LastLines(res.Output, 5))) })
-		_ = proc.Signal(sig)
+		ask(proc, sig)
 	})
+}
+
+// ask sends the stop signal, and wakes a process that somebody has suspended:
+// it could not obey otherwise.
+func ask(proc process.Proc, sig unix.Signal) {
+	if proc.Signal(sig) == nil {
+		_ = proc.Signal(unix.SIGCONT)
+	}
 }
 
 // Kill ends the whole group by force.

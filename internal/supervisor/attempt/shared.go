@@ -220,6 +220,9 @@ func (s starter) start() (out started, err error) {
 	}
 	for _, l := range s.cfg.Listeners {
 		cmd.Files = append(cmd.Files, l.File)
+		if launch.NonBlocking(w.App) {
+			setNonBlocking(l.File.File)
+		}
 	}
 	cmd.Listen = len(cmd.Files)
 	uid := os.Geteuid()
@@ -240,4 +243,13 @@ func (s starter) start() (out started, err error) {
 	who := output.Worker{Slot: w.Slot, PID: out.proc.PID}
 	out.output = s.cfg.Log.Attach(context.Background(), who, src, s.onLine)
 	return out, nil
+}
+
+// setNonBlocking changes a socket for everybody who has it. Not by Fd, which may
+// change the mode itself.
+func setNonBlocking(f *os.File) {
+	raw, err := f.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetNonblock(int(fd), true) })
+	}
 }

@@ -47,7 +47,7 @@ func (c surgeChoice) choose() int {
 	// Several workers that listen for themselves share their port by
 	// SO_REUSEPORT, and can share it with one more.
 	if len(app.Listen) > 0 || len(c.procs) != 1 {
-		return 1
+		return max(1, app.Reload.Batch)
 	}
 	var own []listener.Socket
 	for _, proc := range c.procs {
@@ -59,5 +59,5 @@ func (c surgeChoice) choose() int {
 	if len(own) > 0 {
 		return 0
 	}
-	return 1
+	return max(1, app.Reload.Batch)
 }
