@@ -20,7 +20,7 @@ type hint struct {
 func programs() map[string]hint {
 	const quit = "SIGQUIT"
 	return map[string]hint{
-		"unicorn":  {stop: quit}, // TERM kills its workers at once
+		"unicorn":  {stop: quit},                    // TERM kills its workers at once
 		"nginx":    {stop: quit, nonBlocking: true}, // TERM is its fast shutdown
 		"php-fpm":  {stop: quit},
 		"resque":   {stop: quit},

@@ -241,9 +241,7 @@ func TestAdvise(t *testing.T) {
 // connection would hang in accept, with all its other connections.
 func TestNonBlocking(t *testing.T) {
 	for command, want := range map[string]bool{"nginx": true, "env A=1 nginx": true, "gunicorn": false, "./server": false} {
-		a := app("web")
-		a.Command = strings.Fields(command)
-		if got := NonBlocking(a); got != want {
+		if got := NonBlocking(app(strings.Fields(command)...)); got != want {
 			t.Errorf("%s: %v", command, got)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
+	"golang.org/x/sys/unix"
 )
 
 // Notifier is the sd_notify socket of one process.

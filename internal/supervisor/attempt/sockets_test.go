@@ -1,13 +1,16 @@
 package attempt
 
 import (
+	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/spec"
+	"golang.org/x/sys/unix"
 )
 
 // Of several listeners only those are named that nobody accepts on.
@@ -34,5 +37,23 @@ func TestIdleListenersAreNamed(t *testing.T) {
 	a.ignoresListeners(nil, nil)
 	if len(warned) != 1 {
 		t.Errorf("%v", warned)
+	}
+}
+
+// The mode belongs to the socket that all share, so that nginx finds it so.
+func TestSetNonBlocking(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	for range 2 {
+		setNonBlocking(f)
+		// What Starter and Store do with it must not change the mode back.
+		flags, err := unix.FcntlInt(f.Fd(), syscall.F_GETFL, 0)
+		if err != nil || flags&unix.O_NONBLOCK == 0 {
+			t.Errorf("flags %#x, %v", flags, err)
+		}
 	}
 }
