@@ -42,8 +42,7 @@ func KillLeftovers(variable, prefix string) (int, error) {
 
 func (t *Table) leftovers(variable, prefix string) []stat {
 	found := map[int]bool{}
-	t.marksOf("") // reads the environments
-	for _, pids := range t.marks {
+	for _, pids := range t.marked(0) {
 		for _, pid := range pids {
 			if !environHas(pid, variable, prefix) {
 				continue

@@ -35,8 +35,8 @@ type stat struct {
 type Table struct {
 	procs map[int]stat
 
-	marked sync.Once
-	marks  map[string][]int
+	marking sync.Mutex
+	marks   map[int]string // by pid, of those asked for; "" has none
 }
 
 // Usage of processes.
@@ -146,7 +146,7 @@ func (t *Table) seeds(p Proc) []int {
 	}
 	leader, start := p.leader()
 	pids = append(pids, t.group(leader, start)...)
-	pids = append(pids, t.marksOf(mark(p.ID, leader))...)
+	pids = append(pids, t.marksOf(mark(p.ID, leader), start)...)
 	return append(pids, cgroup.Pids(p.Cgroup)...)
 }
 
@@ -178,23 +178,35 @@ func (t *Table) descend(found map[int]bool) {
 	}
 }
 
-// marksOf finds processes by their environment; all environments are read once
-// per Table, when the first one asks.
-func (t *Table) marksOf(value string) []int {
-	t.marked.Do(func() {
-		t.marks = map[string][]int{}
-		self, buf := os.Getpid(), make([]byte, 64<<10)
-		for pid, st := range t.procs {
-			// This process may itself be marked, as the worker of another agent.
-			if st.zombie || st.kernel || pid == self {
-				continue
-			}
-			if mark := readMark(pid, buf); mark != "" {
-				t.marks[mark] = append(t.marks[mark], pid)
-			}
+// marksOf finds processes by their environment. Only those that started at since
+// or later can carry the mark; even on a host with many processes that are few.
+func (t *Table) marksOf(value string, since uint64) []int {
+	return t.marked(since)[value]
+}
+
+// marked finds the marks of processes that started at since or later. Each
+// environment is read once per Table.
+func (t *Table) marked(since uint64) map[string][]int {
+	t.marking.Lock()
+	defer t.marking.Unlock()
+	if t.marks == nil {
+		t.marks = map[int]string{}
+	}
+	self, buf := os.Getpid(), make([]byte, 16<<10)
+	found := map[string][]int{}
+	for pid, st := range t.procs {
+		// This process may itself be marked, as the worker of another agent.
+		if st.start < since || st.zombie || st.kernel || pid == self {
+			continue
 		}
-	})
-	return t.marks[value]
+		if _, read := t.marks[pid]; !read {
+			t.marks[pid] = readMark(pid, buf)
+		}
+		if mark := t.marks[pid]; mark != "" {
+			found[mark] = append(found[mark], pid)
+		}
+	}
+	return found
 }
 
 // mark is the value of MarkEnv.

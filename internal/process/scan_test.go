@@ -41,10 +41,10 @@ func FuzzParseStat(f *testing.F) {
 
 // tableOf makes a Table of processes that are not there.
 func tableOf(list ...stat) *Table {
-	t := &Table{procs: map[int]stat{}, marks: map[string][]int{}}
-	t.marked.Do(func() {})
+	t := &Table{procs: map[int]stat{}, marks: map[int]string{}}
 	for _, st := range list {
 		t.procs[st.pid] = st
+		t.marks[st.pid] = "" // nothing is read
 	}
 	return t
 }
@@ -62,8 +62,8 @@ func TestTableMembers(t *testing.T) {
 		stat{pid: 16, ppid: 10, pgrp: 10, session: 10, start: 106, zombie: true}, // does not count
 		stat{pid: 20, ppid: 1, pgrp: 20, session: 20, start: 99},                 // stranger
 	)
-	table.marks["a:10"] = []int{15}
-	table.marks["a:11"] = []int{20} // another agent's "a"
+	table.marks[15] = "a:10"
+	table.marks[20] = "a:11" // another agent's "a"
 	if got := table.Members(p); !slices.Equal(got, []int{10, 11, 12, 13, 14, 15}) {
 		t.Errorf("%v", got)
 	}

@@ -411,11 +411,10 @@ const outputPatience = 5 * time.Second
 
 // clearGroup returns how many processes could not be ended.
 func clearGroup(proc process.Proc, sig unix.Signal, patience time.Duration) int {
-	if n, err := proc.SignalRest(sig); n == 0 && err == nil {
-		if empty, err := proc.Empty(); empty && err == nil {
-			return 0
-		}
+	if empty, err := proc.Empty(); empty && err == nil {
+		return 0
 	}
+	_, _ = proc.SignalRest(sig)
 	end := time.Now().Add(patience)
 	for wait := 2 * time.Millisecond; time.Now().Before(end); wait = min(2*wait, 100*time.Millisecond) {
 		time.Sleep(min(wait, time.Until(end)))

@@ -405,4 +405,4 @@ type accident struct {
 
 // accidentPatience bounds how long the rest of a group may finish its work
 // after its main process died by accident.
-const accidentPatience = 3 * time.Second
+const accidentPatience = time.Second
