@@ -234,7 +234,8 @@ type Stop struct {
 	Command []string `json:"command,omitempty"`
 }
 
-// SurgeAuto lets muster choose: Batch, or 0 when the workers hold ports of their own.
+// SurgeAuto lets muster choose: Batch; 0 when the workers hold ports of their own;
+// the whole pool for programs that hang up on keep-alive clients when they stop.
 const SurgeAuto = -1
 
 // Reload rules a rolling replacement.

@@ -127,7 +127,7 @@ func surgeAuto() int { return spec.SurgeAuto }
 func reloadFields(r *spec.Reload) []table.Field {
 	return []table.Field{
 		table.Key("batch", table.Whole(&r.Batch, 1, spec.MaxWorkers), "1", "How many workers are replaced at a time."),
-		table.Key("surge", table.WholeOrAuto(&r.Surge, 0, spec.MaxWorkers, surgeAuto), "auto", "How many workers may run beyond the pool's size, at most batch. With 0 the old one stops first. auto: batch, or 0 where workers hold ports of their own."),
+		table.Key("surge", table.WholeOrAuto(&r.Surge, 0, spec.MaxWorkers, surgeAuto), "auto", "How many workers may run beyond the pool's size, at most batch. With 0 the old one stops first. auto: batch; 0 where workers hold ports of their own; all for programs that hang up on keep-alive clients (uvicorn, gunicorn with threads)."),
 		table.Key("ready_timeout", table.Duration(&r.ReadyTimeout), "0s", "ready.timeout during a reload; 0: the same."),
 		table.Key("soak", table.Duration(&r.Soak), "0s", "How long a new worker must stay ready before the old one drains."),
 	}

@@ -1,6 +1,10 @@
 package launch
 
-import "github.com/muster-run/muster/spec"
+import (
+	"strings"
+
+	"github.com/muster-run/muster/spec"
+)
 
 // defaultStop is the stop signal of a program that nothing is known of.
 const defaultStop = "SIGTERM"
@@ -12,6 +16,9 @@ type hint struct {
 	// nonBlocking: it expects inherited sockets not to block, and does not make
 	// them so itself.
 	nonBlocking bool
+	// hangsUp: when it stops, it hangs up on keep-alive clients. args are its
+	// arguments. nil: it does not, or it is not known.
+	hangsUp func(args []string) bool
 	// warning says what will not work as expected, with the remedy.
 	warning string
 }
@@ -32,7 +39,7 @@ func programs() map[string]hint {
 			"add `--hook-master-start \"unix_signal:15 gracefully_kill_them_all\"` (or `--die-on-term`) to its command"},
 		// SIGTERM is right for these; they stand here so that they are known
 		// behind an interpreter.
-		"gunicorn": {}, "uvicorn": {}, "hypercorn": {}, "daphne": {}, "granian": {}, "waitress-serve": {},
+		"gunicorn": {hangsUp: keepsAlive}, "uvicorn": {hangsUp: always}, "hypercorn": {}, "daphne": {}, "granian": {}, "waitress-serve": {},
 		"celery": {}, "puma": {}, "falcon": {}, "thin": {}, "sidekiq": {}, "redis-server": {}, "caddy": {},
 	}
 }
@@ -57,6 +64,34 @@ func StopSignal(app spec.App) string {
 // NonBlocking: the program of an app hangs in accept when another worker was
 // faster, unless the sockets it inherits are non-blocking.
 func NonBlocking(app spec.App) bool { return programs()[lookApp(app).program].nonBlocking }
+
+// HangsUp: the program of an app hangs up on its keep-alive clients when it
+// stops. Replaced one by one, its workers would send a client away once for
+// every old one it meets; replaced together, once.
+func HangsUp(app spec.App) bool {
+	h := programs()[lookApp(app).program]
+	return h.hangsUp != nil && h.hangsUp(app.Command)
+}
+
+func always([]string) bool { return true }
+
+// keepsAlive: gunicorn's default worker closes every connection after its
+// answer; those with threads, and the asynchronous ones, keep them.
+func keepsAlive(args []string) bool {
+	for i, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok && i+1 < len(args) {
+			value = args[i+1]
+		}
+		switch name {
+		case "--threads":
+			return value != "1"
+		case "-k", "--worker-class":
+			return value != "sync"
+		}
+	}
+	return false
+}
 
 // WrapperOf names what stands, in a process of its own, between muster and the
 // server of an app, such as `npm start` or `uv run`. Then LISTEN_PID is not the

@@ -246,3 +246,22 @@ func TestNonBlocking(t *testing.T) {
 		}
 	}
 }
+
+func TestHangsUp(t *testing.T) {
+	for command, want := range map[string]bool{
+		"gunicorn app:app":                                             false,
+		"gunicorn --threads 1 app:app":                                 false,
+		"gunicorn --threads 8 app:app":                                 true,
+		"gunicorn --threads=8 app:app":                                 true,
+		"gunicorn -k gthread app:app":                                  true,
+		"gunicorn --worker-class sync app:app":                         false,
+		"python3 -m gunicorn -k uvicorn.workers.UvicornWorker app:app": true,
+		"uvicorn app:app --fd 3":                                       true,
+		"puma":                                                         false,
+		"sleep 100":                                                    false,
+	} {
+		if got := HangsUp(spec.App{Command: strings.Fields(command)}); got != want {
+			t.Errorf("%s: %v", command, got)
+		}
+	}
+}

@@ -59,14 +59,14 @@ func ReloadUnderLoad(t *testing.T, p Program, times int) string {
 }
 
 // KeptAliveBesideHUP counts what gunicorn's keep-alive clients lose in reloads
-// by muster, and in as many HUPs of a gunicorn of its own beside it.
-func KeptAliveBesideHUP(t *testing.T, times int) string {
-	const threads = "gunicorn --workers %s --worker-class gthread --threads 16 --keep-alive 30 app:app"
+// by muster, and in as many HUPs of a gunicorn of its own beside it. flags choose
+// its kind of worker; the default one closes every connection after its answer.
+func KeptAliveBesideHUP(t *testing.T, times int, flags string) string {
+	threads := strings.Join(strings.Fields("gunicorn --workers %s "+flags+" app:app"), " ")
 	s := deploy(t, "gunicorn", func(yaml string) string {
 		yaml = strings.Replace(yaml, "gunicorn --workers 1 app:app", fmt.Sprintf(threads, "1"), 1)
-		// As HUP does: all new ones, then all old ones leave. One by one, a
-		// client that is sent away meets another old one, and is sent away again.
-		return workers("3")(yaml) + "    reload: {batch: 3, surge: 3}\n"
+		// surge: auto does as HUP does: all new ones, then all old ones leave.
+		return workers("3")(yaml)
 	})
 	s.Up()
 	run := load.Start(load.Options{Addr: s.addr, Fresh: clients, Kept: clients})

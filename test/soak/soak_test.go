@@ -78,7 +78,11 @@ func (tb *table) reloads() {
 	for _, p := range show.Programs() {
 		tb.cell("reload under load: "+p.Name, func(t *testing.T) string { return show.ReloadUnderLoad(t, p, reloads) })
 	}
-	tb.cell("keep-alive beside HUP: gunicorn", func(t *testing.T) string { return show.KeptAliveBesideHUP(t, reloads) })
+	for _, flags := range []string{"", "--worker-class gthread --threads 16 --keep-alive 30"} {
+		tb.cell(strings.TrimSpace("keep-alive beside HUP: gunicorn "+flags), func(t *testing.T) string {
+			return show.KeptAliveBesideHUP(t, reloads, flags)
+		})
+	}
 	tb.cell("boot of 4 s", func(t *testing.T) string { return show.SlowBoot(t, 200*time.Millisecond) })
 	for _, p := range show.Programs() {
 		tb.cell("failing release: "+p.Name, func(t *testing.T) string { return show.FailingRelease(t, p, false) })

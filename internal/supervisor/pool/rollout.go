@@ -95,7 +95,7 @@ func (p *Pool) begin(r *rollout) {
 	}
 	p.shared.Attempts.Errands.Go(func() {
 		gen, err := work.Run(ctx)
-		policy := reload.Policy{Batch: r.want.App.Reload.Batch, Surge: surge.choose()}
+		policy := surge.policy()
 		if !p.post(func() { r.prepared(gen, err, policy) }) && gen != nil {
 			p.shared.Sockets.Release(p.name, gen.Fresh())
 		}

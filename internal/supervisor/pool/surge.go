@@ -3,8 +3,10 @@ package pool
 import (
 	"slices"
 
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/reload"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/spec"
 )
@@ -32,6 +34,17 @@ func (p *Pool) surge(app spec.App) surgeChoice {
 		}
 	}
 	return c
+}
+
+// policy of a rollout of the app. Programs that hang up on keep-alive clients are
+// replaced all together where nothing else is written, as by their own reload.
+func (c surgeChoice) policy() reload.Policy {
+	p := reload.Policy{Batch: c.app.Reload.Batch, Surge: c.choose()}
+	if c.app.Reload.Surge == spec.SurgeAuto && p.Surge > 0 && launch.HangsUp(c.app) {
+		p.Batch = max(p.Batch, c.app.Workers)
+		p.Surge = p.Batch
+	}
+	return p
 }
 
 // choose blocks: it looks at the sockets of the old workers.
