@@ -348,3 +348,21 @@ func TestReloadTakesOverDeclarations(t *testing.T) {
 		w.wantStates("web", "ready ready")
 	})
 }
+
+// workers: 0 keeps an app stopped; it comes back by scale.
+func TestScaleToNothingAndBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 2))
+		for _, step := range []struct {
+			workers int
+			want    event.Health
+		}{{0, event.AppStopped}, {2, event.Healthy}} {
+			if f := w.sup.Scale(w.Context(), api.Order{Selector: "web", Workers: step.workers}).Fault(); f != nil {
+				t.Fatal(f)
+			}
+			if a := w.app("web"); a.Status != step.want || a.Ready != step.workers {
+				t.Errorf("%d workers: %s (%s), %d ready", step.workers, a.Status, a.Why, a.Ready)
+			}
+		}
+	})
+}

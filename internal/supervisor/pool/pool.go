@@ -413,6 +413,9 @@ func (p *Pool) human() (event.Health, string) {
 		if c.wanted == 0 && c.completed > 0 {
 			return event.AppStopped, "completed"
 		}
+		if c.wanted == 0 {
+			return event.AppStopped, "it has 0 workers"
+		}
 		return event.Healthy, ""
 	case c.ready > 0:
 		return event.Degraded, c.why
