@@ -18,13 +18,39 @@ const VersionHeader = "Muster-Version"
 
 // Status is the state of an agent and its apps.
 type Status struct {
-	Project   string    `json:"project"`
-	File      string    `json:"file,omitempty"`
-	Node      string    `json:"node"`
-	AgentPID  int       `json:"agent_pid"`
-	Version   string    `json:"version"`
-	StartedAt time.Time `json:"started_at"`
-	Apps      []App     `json:"apps"`
+	Project  string `json:"project"`
+	File     string `json:"file,omitempty"`
+	Node     string `json:"node"`
+	AgentPID int    `json:"agent_pid"`
+	// KeeperPID is the process that outlives the agent; 0: it runs without one.
+	KeeperPID int    `json:"keeper_pid,omitempty"`
+	Version   string `json:"version"`
+	// StartedAt is when muster was started; AgentStartedAt when this agent was:
+	// later, where it has taken over from one that was killed or upgraded.
+	StartedAt      time.Time `json:"started_at"`
+	AgentStartedAt time.Time `json:"agent_started_at"`
+	// AgentStarts counts the agents since StartedAt, this one included.
+	AgentStarts int `json:"agent_starts"`
+	// Upgrade is what the last `muster upgrade` came to; null before the first.
+	Upgrade *Upgrade `json:"upgrade,omitempty"`
+	Apps    []App    `json:"apps"`
+}
+
+// UpgradeRequest replaces the agent by one of another binary.
+type UpgradeRequest struct {
+	// Binary is its absolute path; "": the path that muster was started from.
+	Binary string `json:"binary,omitempty"`
+}
+
+// Upgrade says what a replacement of the agent came to.
+type Upgrade struct {
+	Time time.Time `json:"time"`
+	// Binary that was to run; From and To are the versions.
+	Binary string `json:"binary"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+	// Fault is why the agent before runs again; null: the new one runs.
+	Fault *fault.Fault `json:"fault,omitempty"`
 }
 
 // App is one app and its workers.

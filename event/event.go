@@ -83,6 +83,10 @@ type AgentStarted struct {
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
 	Project string `json:"project"`
+	// Adopted is how many processes it has taken over from an agent before; Why
+	// says what became of that one ("killed by signal SIGKILL", "upgraded").
+	Adopted int    `json:"adopted,omitempty"`
+	Why     string `json:"why,omitempty"`
 }
 
 // AgentStopping says that the agent ends, and with which code.

@@ -40,6 +40,9 @@ const (
 	LogWrite         Code = "E-LOG-WRITE"
 	StateDir         Code = "E-STATE-DIR"
 	Cgroup           Code = "E-CGROUP"
+	KeeperLost       Code = "E-KEEPER-LOST"
+	UpgradeFailed    Code = "E-UPGRADE"
+	TornChannel      Code = "E-TORN-CHANNEL"
 	Internal         Code = "E-INTERNAL"
 )
 
@@ -105,6 +108,9 @@ func Table() []Explanation {
 		{LogWrite, 1, "output cannot be written", "The log file's disk is full, or the file cannot be opened. Workers run on; lines stay in memory until it works again, and what had to be dropped is counted.", "free space, or correct log: (target or file) in muster.yaml"},
 		{StateDir, 1, "the state directory cannot be used", "It cannot be created or written, or belongs to another user.", "correct its owner and mode, or set MUSTER_STATE_DIR"},
 		{Cgroup, 1, "cgroups are not available for what was asked", "limits.cpu needs a writable cgroup v2 with the cpu controller.", "remove limits.cpu, or delegate a cgroup with that controller"},
+		{KeeperLost, 1, "the keeper was killed", "The keeper, the process that muster was started as, is gone. What it held (listeners, exit codes, output) is gone with it, so the agent has ended every worker and then itself.", "`muster up` starts everything again; find out who killed it (out of memory? `journalctl -k`)"},
+		{UpgradeFailed, 1, "the agent could not be replaced", "The new binary is no muster that can take over, or its agent did not come up in time. The agent before runs on (or again); no worker was touched.", "look at the cause in the text, then `muster upgrade BINARY` again"},
+		{TornChannel, 1, "a worker's channel was left torn", "The agent before was killed in the middle of a large message to or from this worker. What follows cannot be read, so the worker is replaced.", "nothing; send fewer messages above 32 KiB to make it rarer"},
 		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},
 	}
 }

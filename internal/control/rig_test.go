@@ -282,8 +282,9 @@ func (f *feed) Next(ctx context.Context) (int, []byte, time.Time, error) {
 		return 0, nil, time.Time{}, ctx.Err()
 	}
 }
-func (f *feed) Commit() error { return nil }
-func (f *feed) Close() error  { return nil }
+func (f *feed) Where() (pos, next int64, skipped int) { return 0, 0, 0 }
+func (f *feed) Commit(pos int64, skip [2]int64) error { return nil }
+func (f *feed) Close() error                          { return nil }
 
 // printer makes a log for an app, and returns a function that prints one line
 // ("2:…" to stderr) and returns once it is recorded.

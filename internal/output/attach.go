@@ -231,7 +231,8 @@ func (a *Attachment) commit(ctx context.Context) {
 }
 
 func (a *Attachment) tryCommit() {
-	if err := a.src.Commit(); err != nil {
+	_, next, _ := a.src.Where()
+	if err := a.src.Commit(next, [2]int64{}); err != nil {
 		a.log.warns.warn(fault.New(fault.LogWrite, "output of %s cannot be committed: %w", a.name(), err))
 		return
 	}

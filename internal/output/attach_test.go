@@ -180,7 +180,8 @@ func TestSourceThatFails(t *testing.T) {
 
 type stubborn struct{ *script }
 
-func (stubborn) Commit() error { return os.ErrPermission }
+func (stubborn) Where() (pos, next int64, skipped int) { return 0, 0, 0 }
+func (stubborn) Commit(pos int64, skip [2]int64) error { return os.ErrPermission }
 
 func TestCommitThatFails(t *testing.T) {
 	var warned faults

@@ -24,8 +24,9 @@ func (f *flood) Next(context.Context) (int, []byte, time.Time, error) {
 	f.n--
 	return 1, f.data, time.Now(), nil
 }
-func (*flood) Commit() error { return nil }
-func (*flood) Close() error  { return nil }
+func (*flood) Where() (pos, next int64, skipped int) { return 0, 0, 0 }
+func (*flood) Commit(pos int64, skip [2]int64) error { return nil }
+func (*flood) Close() error                          { return nil }
 
 // BenchmarkLines: one worker's lines of 100 bytes into a JSON file.
 func BenchmarkLines(b *testing.B) {

@@ -69,7 +69,9 @@ func (s *script) Next(ctx context.Context) (int, []byte, time.Time, error) {
 	}
 }
 
-func (s *script) Commit() error {
+func (s *script) Where() (pos, next int64, skipped int) { return 0, 0, 0 }
+
+func (s *script) Commit(pos int64, skip [2]int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.onSync != nil {

@@ -18,7 +18,8 @@ import (
 // An Attachment uses it from one goroutine and closes it.
 type Source interface {
 	Next(ctx context.Context) (stream int, data []byte, at time.Time, err error)
-	Commit() error
+	Where() (pos, next int64, skipped int)
+	Commit(pos int64, skip [2]int64) error
 	Close() error
 }
 

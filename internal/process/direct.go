@@ -215,7 +215,7 @@ func (d *Direct) launch(e *entry, c Command) (err error) {
 	defer d.mu.Unlock()
 	e.spool, e.main, e.leader = l.spool, ch, ch
 	e.proc = Proc{
-		ID: c.ID, PID: ch.pid, Leader: ch.pid, StartTime: ch.start, leaderStart: ch.start,
+		ID: c.ID, PID: ch.pid, Leader: ch.pid, StartTime: ch.start, LeaderStart: ch.start,
 		PidFD: ch.pidfd, Cgroup: l.cgroup, Meta: slices.Clone(c.Meta),
 	}
 	e.proc.ops = directOps{d, e}
@@ -295,8 +295,8 @@ func (d *Direct) List() []Proc {
 		}
 	}
 	slices.SortFunc(list, func(a, b Proc) int {
-		if a.leaderStart != b.leaderStart {
-			return int(int64(a.leaderStart) - int64(b.leaderStart))
+		if a.LeaderStart != b.LeaderStart {
+			return int(int64(a.LeaderStart) - int64(b.LeaderStart))
 		}
 		return a.Leader - b.Leader
 	})

@@ -58,7 +58,7 @@ func (p Proc) leader() (pid int, start uint64) {
 	if p.Leader == 0 || p.Leader == p.PID {
 		return p.PID, p.StartTime
 	}
-	return p.Leader, p.leaderStart
+	return p.Leader, p.LeaderStart
 }
 
 // systemOps asks the operating system.

@@ -87,8 +87,10 @@ type Proc struct {
 	// Exit is set once the main process has ended.
 	Exit *Exit
 
-	leaderStart uint64 // StartTime of Leader; 0: Leader is PID
-	ops         Ops    // nil: the operating system's (group.go)
+	// LeaderStart is the StartTime of Leader; 0: Leader is PID.
+	LeaderStart uint64
+
+	ops Ops // nil: the operating system's (group.go)
 }
 
 // Exit says how a main process ended.
@@ -132,10 +134,18 @@ type Starter interface {
 type Output interface {
 	// Next blocks until there is more, and returns io.EOF after the last byte
 	// of a process that has ended (and whose pipes are drained). stream is 1
-	// or 2. data is valid until the next call.
+	// or 2. data is valid until the next call. Reading begins at what was
+	// committed last, by whichever agent.
 	Next(ctx context.Context) (stream int, data []byte, at time.Time, err error)
-	// Commit says that all that Next returned so far is recorded elsewhere.
-	Commit() error
+	// Where tells of the chunk that Next returned last: its position in the
+	// spool, that of the chunk after it, and how many bytes were left out at its
+	// head because they are committed.
+	Where() (pos, next int64, skipped int)
+	// Commit says that all before pos is recorded elsewhere, and of what is
+	// behind it the first skip[0] bytes of stdout and skip[1] of stderr. A
+	// place beyond what was read moves the reader there; one before what is
+	// committed changes nothing.
+	Commit(pos int64, skip [2]int64) error
 	Close() error
 }
 

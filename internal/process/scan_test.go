@@ -83,7 +83,7 @@ func TestTableMembersAfterReuse(t *testing.T) {
 	if got := tableOf(child).Members(p); len(got) != 0 {
 		t.Errorf("without a leader: %v", got)
 	}
-	moved := Proc{ID: "a", PID: 12, StartTime: 150, Leader: 10, leaderStart: 100} // after SetMain
+	moved := Proc{ID: "a", PID: 12, StartTime: 150, Leader: 10, LeaderStart: 100} // after SetMain
 	if got := tableOf(stranger, child, stat{pid: 12, ppid: 1, pgrp: 10, session: 10, start: 150}).Members(moved); !slices.Equal(got, []int{12}) {
 		t.Errorf("after SetMain: %v", got)
 	}

@@ -94,7 +94,7 @@ func readAll(ctx context.Context, d *process.Direct, id string) (string, error) 
 			return text.String(), err
 		}
 		text.Write(data)
-		if err := out.Commit(); err != nil {
+		if err := processtest.Commit(out); err != nil {
 			return "", err
 		}
 	}

@@ -166,7 +166,7 @@ func outputContinue(t *testing.T, b *bench) {
 	if _, err := b.starter.Output("a"); !errors.Is(err, process.ErrOutputBusy) {
 		t.Errorf("a second reader: %v", err)
 	}
-	if err := out.Commit(); err != nil {
+	if err := Commit(out); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.WriteString("go\n"); err != nil {

@@ -85,11 +85,18 @@ func (o *fakeOutput) Next(ctx context.Context) (int, []byte, time.Time, error) {
 	}
 }
 
-// Commit implements process.Output.
-func (o *fakeOutput) Commit() error {
+// Where implements process.Output; positions count chunks.
+func (o *fakeOutput) Where() (pos, next int64, skipped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.done = o.next
+	return int64(o.next - 1), int64(o.next), 0
+}
+
+// Commit implements process.Output.
+func (o *fakeOutput) Commit(pos int64, _ [2]int64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.done = max(o.done, int(pos))
 	return nil
 }
 

@@ -135,10 +135,16 @@ func (b *bench) all(out process.Output) string {
 			b.t.Fatalf("output: %v", err)
 		}
 		text.Write(data)
-		if err := out.Commit(); err != nil {
+		if err := Commit(out); err != nil {
 			b.t.Fatalf("commit: %v", err)
 		}
 	}
+}
+
+// Commit commits all that was read.
+func Commit(out process.Output) error {
+	_, next, _ := out.Where()
+	return out.Commit(next, [2]int64{})
 }
 
 // gone waits until a pid means no living process.

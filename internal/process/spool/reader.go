@@ -12,6 +12,7 @@ import (
 // Reader reads a spool, each byte once. Not safe for concurrent use.
 type Reader struct {
 	s    *Spool
+	was  int64 // position of the last chunk
 	pos  int64 // of the next chunk
 	file *os.File
 	at   segment // what file is; its size may be stale
@@ -64,6 +65,7 @@ func (r *Reader) Next(ctx context.Context) (int, []byte, time.Time, error) {
 		if r.closed {
 			return 0, nil, time.Time{}, os.ErrClosed
 		}
+		r.was = r.pos
 		c, ok, wait, err := r.look()
 		switch {
 		case err != nil:
@@ -206,8 +208,11 @@ func (r *Reader) closeFile() {
 	r.from, r.to = 0, 0
 }
 
-// Commit says that all that Next returned is recorded elsewhere.
-func (r *Reader) Commit() error { return r.s.commit(r.pos) }
+// Where implements process.Output.
+func (r *Reader) Where() (pos, next int64, skipped int) { return r.was, r.pos, 0 }
+
+// Commit says that all before pos is recorded elsewhere.
+func (r *Reader) Commit(pos int64, _ [2]int64) error { return r.s.commit(pos) }
 
 // Close ends the reading; the spool can be opened for reading again.
 func (r *Reader) Close() error {
