@@ -66,8 +66,24 @@ func TestOutput(t *testing.T) {
 // S1.1, S1.2.
 func TestAgent(t *testing.T) {
 	for name, cell := range map[string]func(*testing.T) string{
-		"second agent": show.SecondAgent, "stale files": show.StaleFiles, "killed": show.AgentKilled,
+		"second agent": show.SecondAgent, "stale files": show.StaleFiles, "killed alone": show.AgentKilledAlone,
 		"port in use": show.PortInUse, "run": show.RunCodes, "long socket path": show.LongSocketPath,
+	} {
+		t.Run(name, func(t *testing.T) { side(t, cell) })
+	}
+}
+
+// The bar, 7 and 8: workers, connections and log lines do not notice what becomes
+// of the agent.
+func TestKeeper(t *testing.T) {
+	t.Run("agent killed", func(t *testing.T) { t.Log(show.AgentKills(t, show.ByName("hello"), 4)) })
+	t.Run("agent killed beside gunicorn", func(t *testing.T) { t.Log(show.AgentKills(t, show.ByName("gunicorn"), 2)) })
+	t.Run("upgrade", func(t *testing.T) { t.Log(show.Upgrades(t, show.ByName("node"), 2)) })
+	t.Run("agent suspended", func(t *testing.T) { t.Log(show.AgentStopped(t, show.ByName("hello"), 2*time.Second)) })
+	t.Run("keeper killed", func(t *testing.T) { t.Log(show.KeeperKilled(t)) })
+	for name, cell := range map[string]func(*testing.T) string{
+		"upgrade fails": show.UpgradeFails, "ends while no agent is there": show.ExitWhileAway,
+		"keeper and agent killed": show.BothKilled, "no keeper": show.NoKeeper,
 	} {
 		t.Run(name, func(t *testing.T) { side(t, cell) })
 	}

@@ -4,6 +4,8 @@
 //	                      (in the slot of the file FAIL_SLOT only), else become PROGRAM
 //	prop lines N          print N numbered lines and end at once
 //	prop ticks N          print N lines, a few at a time, then stay
+//	prop chat DIR         print numbered lines to both streams until a polite
+//	                      signal, and note in DIR/PID how many
 //	prop stubborn FILE    start a grandchild in its own session that ignores
 //	                      every polite signal, write its pid to FILE, stay
 //	prop orphans N        leave N zombies to whoever adopts them, stay
@@ -40,6 +42,8 @@ func main() {
 	case "ticks":
 		lines(number(arg))
 		stay()
+	case "chat":
+		chat(arg)
 	case "stubborn":
 		stubborn(arg)
 		stay()
@@ -103,6 +107,41 @@ func lines(n int) {
 		fmt.Fprintf(out, "line %d of %d\n", i+1, n)
 	}
 	_ = out.Flush()
+}
+
+// chat prints "out PID N" and "err PID N", N = 1, 2, 3 …, now and then in pieces,
+// and writes the last N that both streams have taken to a file of its pid.
+func chat(dir string) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	pid := os.Getpid()
+	note, err := os.OpenFile(fmt.Sprintf("%s/%d", dir, pid), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		fail(err.Error())
+	}
+	tick := time.NewTicker(2 * time.Millisecond)
+	for n := 1; ; n++ {
+		say(os.Stdout, fmt.Sprintf("out %d %d\n", pid, n), n)
+		say(os.Stderr, fmt.Sprintf("err %d %d\n", pid, n), n+3)
+		if _, err := note.WriteAt(fmt.Appendf(nil, "%09d", n), 0); err != nil {
+			fail(err.Error())
+		}
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// say writes a line, every seventh one in two pieces with a pause between.
+func say(f *os.File, line string, n int) {
+	if n%7 == 0 {
+		_, _ = f.WriteString(line[:4])
+		<-time.After(3 * time.Millisecond)
+		line = line[4:]
+	}
+	_, _ = f.WriteString(line)
 }
 
 // stay waits for a polite signal.

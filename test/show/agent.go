@@ -38,16 +38,18 @@ func SecondAgent(t *testing.T) string {
 	return fmt.Sprintf("agent %d stays the only one", first)
 }
 
-// StaleFiles: what an agent that was killed has left is no obstacle.
+// StaleFiles: what a keeper and an agent that were killed have left is no obstacle.
 func StaleFiles(t *testing.T) string {
 	p := rig.New(t, idleApp)
 	p.Up()
-	first := p.Status().AgentPID
+	st := p.Status()
+	first := st.AgentPID
+	_ = syscall.Kill(st.KeeperPID, syscall.SIGKILL)
 	_ = syscall.Kill(first, syscall.SIGKILL)
 	rig.Until(t, 10*time.Second, "the agent is dead", func() bool { return !rig.Alive(first) })
 	r := p.Run("status")
 	if r.Code != 3 && r.Code != 5 {
-		t.Errorf("status after kill -9 of the agent: %v", r)
+		t.Errorf("status after kill -9 of everything: %v", r)
 	}
 	p.Up()
 	second := p.Status()
@@ -58,16 +60,16 @@ func StaleFiles(t *testing.T) string {
 	return "a new agent starts over socket and lock of a killed one"
 }
 
-// AgentKilled kills the agent with -9. In this release the workers are its own
-// children: none may be left that a new agent knows nothing of.
-func AgentKilled(t *testing.T) string {
+// AgentKilledAlone kills the agent of `--no-keeper` with -9: its workers are its
+// own children, and none may be left that a new agent knows nothing of.
+func AgentKilledAlone(t *testing.T) string {
 	s := deploy(t, "hello", workers("2"))
-	s.Up()
+	s.Up("--no-keeper")
 	old := s.PIDs("hello")
 	agent := s.Status().AgentPID
 	_ = syscall.Kill(agent, syscall.SIGKILL)
 	rig.Until(t, 10*time.Second, "the agent is dead", func() bool { return !rig.Alive(agent) })
-	s.Up()
+	s.Up("--no-keeper")
 	s.mustAnswer(t, "", 2)
 	known := map[int]bool{s.Status().AgentPID: true}
 	for _, pid := range s.PIDs("hello") {

@@ -64,6 +64,7 @@ func TestSoak(t *testing.T) {
 	tb.faults()
 	tb.output()
 	tb.agent()
+	tb.keeper()
 }
 
 func (tb *table) programs() {
@@ -114,10 +115,31 @@ func (tb *table) output() {
 func (tb *table) agent() {
 	tb.cell("second agent", show.SecondAgent)
 	tb.cell("stale files", show.StaleFiles)
-	tb.cell("agent killed", show.AgentKilled)
+	tb.cell("agent killed, --no-keeper", show.AgentKilledAlone)
+	tb.cell("--no-keeper", show.NoKeeper)
 	tb.cell("port in use", show.PortInUse)
 	tb.cell("as PID 1", show.PID1)
 	tb.cell("run", show.RunCodes)
 	tb.cell("long socket path", show.LongSocketPath)
 	tb.cell("bad input", show.BadInput)
+}
+
+// kills of the agent, and upgrades, of each program.
+const (
+	kills    = 20
+	upgrades = 10
+)
+
+func (tb *table) keeper() {
+	for _, name := range []string{"gunicorn", "hello", "node"} {
+		tb.cell("kill -9 of the agent: "+name, func(t *testing.T) string { return show.AgentKills(t, show.ByName(name), kills) })
+		tb.cell("upgrade: "+name, func(t *testing.T) string { return show.Upgrades(t, show.ByName(name), upgrades) })
+		tb.cell("agent suspended for 30 s: "+name, func(t *testing.T) string {
+			return show.AgentStopped(t, show.ByName(name), 30*time.Second)
+		})
+	}
+	tb.cell("upgrade that fails", show.UpgradeFails)
+	tb.cell("ends while no agent is there", show.ExitWhileAway)
+	tb.cell("keeper killed", show.KeeperKilled)
+	tb.cell("keeper and agent killed", show.BothKilled)
 }
