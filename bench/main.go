@@ -60,7 +60,7 @@ type bench struct {
 // stopAll ends what a failed measurement has left running.
 func (b *bench) stopAll() {
 	for _, p := range b.peers {
-		if pid, err := p.pid(); err == nil && pid > 0 && alive(pid) {
+		if pids, err := p.pids(); err == nil && alive(pids[0]) {
 			_ = p.stop()
 		}
 	}
@@ -87,6 +87,7 @@ func prepare(dir string) (*bench, error) {
 	}
 	b.peers = []peer{
 		&muster{binary: binary, home: filepath.Join(dir, "m")},
+		&muster{binary: binary, home: filepath.Join(dir, "a"), alone: true},
 		&pm2Peer{program: pm2, home: filepath.Join(dir, "p")},
 		&supervisord{home: filepath.Join(dir, "s")},
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func (b *bench) measure() error {
-	for _, part := range []func() error{b.replacement, b.reloads, b.crowd, b.stepCost} {
+	for _, part := range []func() error{b.replacement, b.reloads, b.crowd, b.succession, b.stepCost, b.roundTrip} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -151,6 +151,7 @@ func (b *bench) crowd() error {
 		}
 		started := b.newRow(fmt.Sprintf("start of %d workers", n), "ms")
 		memory := b.newRow(fmt.Sprintf("memory beside %d idle workers", n), "MB")
+		keeper := b.newRow("  of it the keeper's own (RssAnon)", "MB")
 		cpu := b.newRow(fmt.Sprintf("CPU beside %d idle workers", n), "%")
 		rounds := 1
 		if n == 100 {
@@ -159,7 +160,7 @@ func (b *bench) crowd() error {
 		for range rounds {
 			for _, p := range b.peers {
 				note("%d workers of %s", n, p.name())
-				if err := b.crowdOf(p, n, started, memory, cpu); err != nil {
+				if err := b.crowdOf(p, n, crowdRows{started, memory, keeper, cpu}); err != nil {
 					return err
 				}
 			}
@@ -168,7 +169,9 @@ func (b *bench) crowd() error {
 	return nil
 }
 
-func (b *bench) crowdOf(p peer, n int, started, memory, cpu *row) error {
+type crowdRows struct{ started, memory, keeper, cpu *row }
+
+func (b *bench) crowdOf(p peer, n int, rows crowdRows) error {
 	dir, w, err := b.marks(p)
 	if err != nil {
 		return err
@@ -180,20 +183,23 @@ func (b *bench) crowdOf(p peer, n int, started, memory, cpu *row) error {
 	if !wait(5*time.Minute, func() bool { return count(dir) >= n }) {
 		return fmt.Errorf("%s started %d of %d workers", p.name(), count(dir), n)
 	}
-	started.add(p, float64(time.Since(start).Milliseconds()))
+	rows.started.add(p, float64(time.Since(start).Milliseconds()))
 	if err := <-done; err != nil {
 		return err
 	}
-	pid, err := p.pid()
+	pids, err := p.pids()
 	if err != nil {
 		return err
 	}
 	<-time.After(3 * time.Second)
 	const span = 10 * time.Second
-	before := cpuTime(pid)
+	before := sum(pids, cpuTime)
 	<-time.After(span)
-	cpu.add(p, 100*(cpuTime(pid)-before).Seconds()/span.Seconds())
-	memory.add(p, float64(rss(pid))/1e6)
+	rows.cpu.add(p, 100*(sum(pids, cpuTime)-before).Seconds()/span.Seconds())
+	rows.memory.add(p, float64(sum(pids, rss))/1e6)
+	if len(pids) > 1 {
+		rows.keeper.add(p, float64(rssAnon(pids[0]))/1e6)
+	}
 	return p.stop()
 }
 
@@ -241,6 +247,14 @@ func wait(d time.Duration, cond func() bool) bool {
 	return true
 }
 
+// sum adds up a figure of several processes.
+func sum[N int | time.Duration](pids []int, of func(pid int) N) (total N) {
+	for _, pid := range pids {
+		total += of(pid)
+	}
+	return total
+}
+
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 // cpuTime is what a process has used, without its children.
@@ -264,4 +278,13 @@ func rss(pid int) int {
 	}
 	pages, _ := strconv.Atoi(f[1])
 	return pages * os.Getpagesize()
+}
+
+// rssAnon is the memory of a process that no file is behind, in bytes.
+func rssAnon(pid int) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "RssAnon:")
+	var kilobytes int
+	_, _ = fmt.Sscan(rest, &kilobytes)
+	return kilobytes << 10
 }

@@ -25,8 +25,8 @@ type workload struct {
 type peer interface {
 	name() string
 	start(workload) error
-	// pid of the process that supervises.
-	pid() (int, error)
+	// pids of the processes that supervise.
+	pids() ([]int, error)
 	reload() error
 	stop() error
 }
@@ -51,9 +51,17 @@ func runIn(dir string, env []string, argv ...string) error {
 	return nil
 }
 
-type muster struct{ binary, home string }
+type muster struct {
+	binary, home string
+	alone        bool // without a keeper
+}
 
-func (m *muster) name() string { return "muster" }
+func (m *muster) name() string {
+	if m.alone {
+		return "--no-keeper"
+	}
+	return "muster"
+}
 
 func (m *muster) env() []string {
 	return []string{"MUSTER_STATE_DIR=" + m.home + "/s", "MUSTER_RUNTIME_DIR=" + m.home + "/r"}
@@ -75,17 +83,28 @@ func (m *muster) start(w workload) error {
 	if err := os.WriteFile(filepath.Join(m.home, "muster.yaml"), []byte(yaml), 0o600); err != nil {
 		return err
 	}
+	if m.alone {
+		return m.command("up", "-d", "--no-keeper")
+	}
 	return m.command("up", "-d")
 }
 
-func (m *muster) pid() (int, error) {
+// pids are those of the keeper, if there is one, and of the agent.
+func (m *muster) pids() ([]int, error) {
 	cmd := exec.Command(m.binary, "status", "--json")
 	cmd.Dir, cmd.Env = m.home, append(os.Environ(), m.env()...)
 	out, err := cmd.Output()
 	var status struct {
-		PID int `json:"agent_pid"`
+		Agent  int `json:"agent_pid"`
+		Keeper int `json:"keeper_pid"`
 	}
-	return status.PID, errors.Join(err, json.Unmarshal(out, &status))
+	if err := errors.Join(err, json.Unmarshal(out, &status)); err != nil {
+		return nil, err
+	}
+	if status.Keeper == 0 {
+		return []int{status.Agent}, nil
+	}
+	return []int{status.Keeper, status.Agent}, nil
 }
 
 func (m *muster) reload() error { return m.command("reload", "web") }
@@ -126,20 +145,21 @@ func (p *pm2Peer) start(w workload) error {
 	return p.command("start", file)
 }
 
-func (p *pm2Peer) pid() (int, error) { return pidFile(filepath.Join(p.home, "pm2.pid")) }
-func (p *pm2Peer) reload() error     { return p.command("reload", "web") }
+func (p *pm2Peer) pids() ([]int, error) { return pidFile(filepath.Join(p.home, "pm2.pid")) }
+func (p *pm2Peer) reload() error        { return p.command("reload", "web") }
 
 func (p *pm2Peer) stop() error {
 	err := p.command("kill")
 	return errors.Join(err, os.RemoveAll(p.home))
 }
 
-func pidFile(name string) (int, error) {
+func pidFile(name string) ([]int, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return strconv.Atoi(strings.TrimSpace(string(text)))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	return []int{pid}, err
 }
 
 type supervisord struct{ home string }
@@ -179,19 +199,19 @@ stderr_logfile=%[1]s/err-%%(process_num)d
 	return runIn(s.home, nil, "supervisord", "-c", s.conf())
 }
 
-func (s *supervisord) pid() (int, error) { return pidFile(filepath.Join(s.home, "pid")) }
+func (s *supervisord) pids() ([]int, error) { return pidFile(filepath.Join(s.home, "pid")) }
 
 func (s *supervisord) reload() error {
 	return runIn(s.home, nil, "supervisorctl", "-c", s.conf(), "restart", "web:*")
 }
 
 func (s *supervisord) stop() error {
-	pid, err := s.pid()
+	pids, err := s.pids()
 	if err != nil {
 		return err
 	}
 	err = runIn(s.home, nil, "supervisorctl", "-c", s.conf(), "shutdown")
-	if !wait(time.Minute, func() bool { return !alive(pid) }) {
+	if !wait(time.Minute, func() bool { return !alive(pids[0]) }) {
 		err = errors.Join(err, errors.New("supervisord does not end"))
 	}
 	return errors.Join(err, os.RemoveAll(s.home))
