@@ -91,6 +91,10 @@ func (c *Client) Notify(state string) error { return errNotYet }
 // opaque: the next agent finds it in Hello.Upgrade, with the outcome.
 func (c *Client) Upgrade(exe *os.File, what json.RawMessage) error { return errNotYet }
 
+// Obeys says that this agent ends because of a signal, so that a successor shall
+// be told of it, too. TERM, INT and QUIT are remembered without.
+func (c *Client) Obeys(sig os.Signal) error { return errNotYet }
+
 // End says that this agent ends orderly now, and the keeper after it with code.
 func (c *Client) End(code int) error { return errNotYet }
 

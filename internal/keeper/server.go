@@ -1,48 +1,36 @@
 package keeper
 
 import (
-	"context"
-	"encoding/json"
-	"os"
 	"syscall"
 
 	"github.com/muster-run/muster/internal/process"
 )
 
-// Root is what the server asks of the root process for the agent. No call may
-// wait: the agent's other requests wait behind it.
-type Root interface {
-	// Up: the agent serves.
-	Up()
-	// Notify tells systemd.
-	Notify(state string) error
-	// Upgrade makes exe the next agent's program; exe is the root's to close.
-	Upgrade(exe *os.File, what json.RawMessage) error
-	// End: the agent ends orderly now.
-	End(code int)
-	// Broken: the agent sent what cannot be understood. The root must kill it
-	// (SIGKILL): its end of the socket is kept open until it is gone, so that it
-	// does not take the end of the connection for the end of the keeper.
-	Broken(err error)
-}
+// server lets one agent at a time use a Direct and a DirectStore.
+type server struct{}
 
-// Server lets one agent at a time use a Direct and a DirectStore.
-type Server struct{}
+// newServer makes a server for the keeper's life; its goroutine ends with close.
+func newServer(d *process.Direct, store *process.DirectStore) *server { return &server{} }
 
-// NewServer makes a server that answers every hello with what Serve is given.
-// Its goroutine ends with Close.
-func NewServer(d *process.Direct, store *process.DirectStore, root Root) *Server { return nil }
+// serve begins to speak with an agent over fd, which it takes over. h is what
+// the agent is told (PID, Protocol and Capabilities are filled in). One session
+// at a time: the one before must be closed.
+func (s *server) serve(fd int, h Hello, o orders) *session { return &session{} }
 
-// Serve speaks with one agent over fd, which it takes over, until the agent's
-// end is closed. When ctx ends (the agent has been reaped) it obeys what is in
-// the socket still and returns, though a stranger holds the other end. One
-// Serve at a time; starts that an agent left behind end within it. The error
-// is what Root.Broken was told, else nil.
-func (s *Server) Serve(ctx context.Context, fd int, hello Hello) error { return errNotYet }
+// close ends the server; every session must be closed.
+func (s *server) close() {}
 
-// Signal forwards a signal to the agent; false: there is none that has said hello.
-func (s *Server) Signal(sig syscall.Signal) bool { return false }
+// session is one agent's time with the server.
+type session struct{}
 
-// Close ends the server's goroutine; call it after the last Serve has returned,
-// and before the Direct is closed.
-func (s *Server) Close() {}
+// forward tells the agent of a signal, once it has said hello. It never blocks.
+func (s *session) forward(sig syscall.Signal) {}
+
+// broken delivers an error when the agent has sent what cannot be understood: the
+// root process must kill it then. Its end of the socket is kept open until close,
+// so that it does not take the end of the connection for that of the keeper.
+func (s *session) broken() <-chan error { return nil }
+
+// close carries out what the agent had sent up to its end, and returns. The agent
+// must have been reaped.
+func (s *session) close() {}
