@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,6 +49,7 @@ type Spool struct {
 	queued    int64         // their size
 	retry     *time.Timer   // set while queue is not empty
 	committed int64
+	skip      [2]int64 // of each stream, behind committed
 	lastData  time.Time
 	pipes     []*os.File // read ends that are open
 	ending    bool       // read what is in the pipes, then no more
@@ -82,30 +82,24 @@ func Open(dir string, limit int64, buffers *sync.Pool) (*Spool, error) {
 
 // load finds what an earlier writer has left.
 func (s *Spool) load() error {
-	entries, err := os.ReadDir(s.dir)
+	starts, err := segmentStarts(s.dir)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		text, ok := strings.CutSuffix(e.Name(), segmentSuffix)
-		start, err := strconv.ParseInt(text, 16, 64)
-		if !ok || err != nil || start < 0 || len(text) != 16 {
-			continue
-		}
+	for _, start := range starts {
 		g := segment{start: start}
-		if g.size, err = wholeSize(filepath.Join(s.dir, e.Name())); err != nil {
+		if g.size, err = wholeSize(s.path(start)); err != nil {
 			return err
 		}
 		s.segments = append(s.segments, g)
 	}
-	slices.SortFunc(s.segments, func(a, b segment) int { return int(min(max(a.start-b.start, -1), 1)) })
-	s.committed = s.loadPosition()
+	p := s.loadPosition()
+	s.end = p.pos
 	if n := len(s.segments); n > 0 {
 		s.end = s.segments[n-1].end()
-		s.committed = min(max(s.committed, s.segments[0].start), s.end)
-	} else {
-		s.end = s.committed
+		p = p.within(s.segments[0].start, s.end)
 	}
+	s.committed, s.skip = p.pos, p.skip
 	return nil
 }
 
@@ -129,32 +123,13 @@ func wholeSize(path string) (int64, error) {
 	}
 }
 
-func (s *Spool) path(start int64) string {
-	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", start, segmentSuffix))
-}
+func (s *Spool) path(start int64) string { return segmentPath(s.dir, start) }
 
-// loadPosition reads the committed position; 0 when it is not readable.
-func (s *Spool) loadPosition() int64 {
-	text, err := os.ReadFile(filepath.Join(s.dir, positionFile))
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 16, 64)
-	if err != nil || n < 0 {
-		return 0
-	}
-	return n
-}
-
-// savePosition overwrites the 17 bytes of the position file in one write: it
-// needs no space on a full disk, and a killed writer leaves the old or the new.
-func (s *Spool) savePosition() error {
-	f, err := os.OpenFile(filepath.Join(s.dir, positionFile), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(fmt.Appendf(nil, "%016x\n", s.committed), 0)
-	return errors.Join(err, f.Close())
+// parseSegment reads the position of a segment's first byte from its name.
+func parseSegment(name string) (start int64, ok bool) {
+	text, ok := strings.CutSuffix(name, segmentSuffix)
+	start, err := strconv.ParseInt(text, 16, 64)
+	return start, ok && err == nil && start >= 0 && len(text) == 16
 }
 
 // Over is closed after the last byte has come.
@@ -376,14 +351,31 @@ func (s *Spool) flush() {
 	s.change()
 }
 
-// commit records that all before pos is recorded elsewhere, and removes it.
-func (s *Spool) commit(pos int64) error {
+// Commit says that all before pos is recorded elsewhere, and of what is behind it
+// the first skip[0] bytes of stdout and skip[1] of stderr. Whole segments before
+// pos are removed. A place before what is committed changes nothing. Safe for
+// concurrent use.
+func (s *Spool) Commit(pos int64, skip [2]int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if pos <= s.committed {
+	old := place{s.committed, s.skip}
+	p := old.later(place{pos, skip}.within(0, s.end+s.queued))
+	if p == old {
 		return nil
 	}
-	s.committed = pos
+	s.committed, s.skip = p.pos, p.skip
+	var err error
+	if !s.forgotten {
+		// First: a segment without its position would be read again from its start.
+		err = s.savePosition()
+	}
+	s.discard(p.pos)
+	s.change()
+	return err
+}
+
+// discard gives up what is before pos; mu is held.
+func (s *Spool) discard(pos int64) {
 	for len(s.queue) > 0 && s.end+s.queue[0].size() <= pos {
 		// It never reaches the disk: the next segment begins after it.
 		size := s.queue[0].size()
@@ -401,11 +393,6 @@ func (s *Spool) commit(pos int64) error {
 		_ = os.Remove(s.path(s.segments[0].start))
 		s.segments = s.segments[1:]
 	}
-	s.change()
-	if s.forgotten {
-		return nil
-	}
-	return s.savePosition()
 }
 
 // Finish takes what is in the pipes now and ends the spool, also when somebody
