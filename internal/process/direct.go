@@ -41,6 +41,10 @@ type Options struct {
 	// SpoolMax is how many bytes of one process's output may wait to be
 	// committed before the process is held up; default 8 MiB.
 	SpoolMax int64
+	// DieWithParent: a process that Start made is killed when this process ends,
+	// however it ends. What the process has started in its turn is not, nor a
+	// program that gets privileges from its file (set-user-ID).
+	DieWithParent bool
 }
 
 // Capabilities say what this machine lets a Direct do.
@@ -69,14 +73,16 @@ type Direct struct {
 	options Options
 	cgroups *cgroup.Tree
 	buffers *sync.Pool
-	scans   sharedScan
-	exits   *exitQueue
+	views   Views
+	exits   *ExitQueue
 	alarm   *alarm
+	forks   *thread       // nil: any
 	ended   chan struct{} // closed by Close
 	running sync.WaitGroup
 
 	mu      sync.Mutex
 	entries map[string]*entry
+	aides   map[*Aide]bool
 	closed  bool
 }
 
@@ -88,14 +94,17 @@ func NewDirect(o Options) (*Direct, error) {
 	}
 	d := &Direct{
 		options: o, cgroups: openCgroups(o), buffers: spool.NewBuffers(),
-		ended: make(chan struct{}), entries: map[string]*entry{},
+		ended: make(chan struct{}), entries: map[string]*entry{}, aides: map[*Aide]bool{},
 	}
 	var err error
 	if d.alarm, err = newAlarm(); err != nil {
 		return nil, fault.New(fault.StartFailed, "cannot make a timer: %w", err)
 	}
-	d.exits = newExitQueue(d.ended)
-	for _, part := range []func(){d.exits.run, d.killOverdue, d.reapStrangers} {
+	if o.DieWithParent {
+		d.forks = newThread()
+	}
+	d.exits = NewExitQueue(d.ended)
+	for _, part := range []func(){d.exits.Run, d.killOverdue, d.reapStrangers} {
 		d.running.Go(part)
 	}
 	return d, nil
@@ -143,6 +152,7 @@ func (d *Direct) Close() error {
 		e.release(false)
 	}
 	d.running.Wait()
+	d.forks.close()
 	d.cgroups.Close()
 	return nil
 }
@@ -203,7 +213,7 @@ func (d *Direct) launch(e *entry, c Command) (err error) {
 	if err := l.open(d.options.SpoolMax, d.buffers); err != nil {
 		return err
 	}
-	ch, err := spawn(c, l.stdio, l.cgroup)
+	ch, err := spawn(c, birth{stdio: l.stdio, cgroup: l.cgroup, on: d.forks, bound: d.options.DieWithParent})
 	if err != nil {
 		return err
 	}
@@ -218,7 +228,7 @@ func (d *Direct) launch(e *entry, c Command) (err error) {
 		ID: c.ID, PID: ch.pid, Leader: ch.pid, StartTime: ch.start, LeaderStart: ch.start,
 		PidFD: ch.pidfd, Cgroup: l.cgroup, Meta: slices.Clone(c.Meta),
 	}
-	e.proc.ops = directOps{d, e}
+	e.proc.ops = d.views.Ops(func() Proc { return d.view(e) })
 	for _, start := range l.pumps {
 		start()
 	}
@@ -304,7 +314,7 @@ func (d *Direct) List() []Proc {
 }
 
 // Exits implements Starter.
-func (d *Direct) Exits() <-chan Exit { return d.exits.out }
+func (d *Direct) Exits() <-chan Exit { return d.exits.Exits() }
 
 // find returns a started entry; mu is held.
 func (d *Direct) find(id string) (*entry, error) {

@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,6 +12,12 @@ import (
 
 func TestMain(m *testing.M) {
 	processtest.Setup()
+	if os.Getenv(parentEnv) != "" {
+		os.Exit(beParent())
+	}
+	if len(os.Args) == 2 && os.Args[0] == "aide" {
+		os.Exit(beAide())
+	}
 	goleak.VerifyTestMain(m)
 }
 

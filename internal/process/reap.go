@@ -51,7 +51,7 @@ func (d *Direct) reapStrangers() {
 // reapOnce reaps the strangers that were zombies at the last look too, and
 // returns the others it saw, with their start times.
 func (d *Direct) reapOnce(before map[int]uint64) map[int]uint64 {
-	t, err := d.scans.scan()
+	t, err := d.views.scans.scan()
 	if err != nil {
 		return before
 	}
@@ -68,7 +68,7 @@ func (d *Direct) reapOnce(before map[int]uint64) map[int]uint64 {
 	return now
 }
 
-// strangers are the children of this process that are not in the table.
+// strangers are the children of this process that it did not start here.
 func (d *Direct) strangers(t *Table) []stat {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,6 +79,9 @@ func (d *Direct) strangers(t *Table) []stat {
 				ours[ch.pid] = true
 			}
 		}
+	}
+	for a := range d.aides {
+		ours[a.child.pid] = true
 	}
 	var list []stat
 	for _, st := range t.procs {
@@ -97,7 +100,7 @@ func (d *Direct) KillOrphans() (int, error) {
 	killed := map[stat]bool{}
 	deadline := time.Now().Add(KillTimeout)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		t, err := d.scans.scan()
+		t, err := d.views.scans.scan()
 		if err != nil {
 			return len(killed), err
 		}

@@ -74,7 +74,7 @@ func startPiped(c Command) (read *os.File, ch *child, err error) {
 		}
 		defer stdin.Close()
 	}
-	if ch, err = spawn(c, [3]*os.File{stdin, write, write}, ""); err != nil {
+	if ch, err = spawn(c, birth{stdio: [3]*os.File{stdin, write, write}}); err != nil {
 		read.Close()
 		return nil, nil, err
 	}

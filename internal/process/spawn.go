@@ -35,11 +35,37 @@ type child struct {
 	cgroup bool
 }
 
+// birth is how a command is started.
+type birth struct {
+	stdio  [3]*os.File // the process's first three descriptors
+	cgroup string      // directory to join, or ""
+	// on is the thread that forks. With bound the process dies with it.
+	on    *thread
+	bound bool
+	// exe is the program (nil: Argv[0] is); it stays in this process's group and
+	// session, without a mark.
+	exe *os.File
+}
+
+// plan checks a command and translates it.
+func (b birth) plan(c Command) (*step.Plan, error) {
+	p, err := newPlan(c, b.cgroup)
+	if err != nil {
+		return nil, err
+	}
+	if b.bound {
+		p.Parent = os.Getpid()
+	}
+	if b.exe != nil {
+		p.Exe, p.Mark = true, nil
+	}
+	return p, nil
+}
+
 // spawn starts a command through the exec step and waits until exec has
-// succeeded. stdio are the process's first three descriptors; cgroup is a
-// directory or "".
-func spawn(c Command, stdio [3]*os.File, cgroup string) (*child, error) {
-	plan, err := newPlan(c, cgroup)
+// succeeded.
+func spawn(c Command, b birth) (*child, error) {
+	plan, err := b.plan(c)
 	if err != nil {
 		return nil, err
 	}
@@ -53,51 +79,63 @@ func spawn(c Command, stdio [3]*os.File, cgroup string) (*child, error) {
 		return nil, fault.New(fault.StartFailed, "cannot start %s: %w", c.Argv[0], err)
 	}
 	defer ours.Close()
-	files := append([]*os.File{}, stdio[:]...)
-	for _, f := range c.Files {
-		files = append(files, f.File)
-	}
-	ch, err := fork(append(files, planFile, theirs))
+	ch, err := b.fork(c, planFile, theirs)
 	theirs.Close()
 	if err != nil {
 		return nil, fault.New(fault.StartFailed, "cannot start %s: %w", c.Argv[0], err)
 	}
-	if err := ch.confirm(c, ours, cgroup != ""); err != nil {
+	if err := ch.confirm(c, ours, b.cgroup != ""); err != nil {
 		ch.discard()
 		return nil, err
 	}
 	return ch, nil
 }
 
-// fork starts the exec step; the last two files are the plan and the pipe for
-// reports.
-func fork(files []*os.File) (*child, error) {
+// fork starts the exec step. It finds the plan behind the command's files, and
+// behind that the pipe for reports and the program, if that is a descriptor.
+func (b birth) fork(c Command, plan, reports *os.File) (*child, error) {
+	files := append([]*os.File{}, b.stdio[:]...)
+	for _, f := range c.Files {
+		files = append(files, f.File)
+	}
+	args := []string{StepArg, strconv.Itoa(len(files))}
+	files = append(files, plan, reports)
+	if b.exe != nil {
+		files = append(files, b.exe)
+	}
 	fds := make([]uintptr, len(files))
 	ch, pidfd := &child{}, -1
 	err := withFDs(files, fds, func() (err error) {
 		if err := unix.SetNonblock(int(fds[0]), false); err != nil {
 			return err
 		}
-		ch.pid, err = syscall.ForkExec("/proc/self/exe", []string{StepArg, strconv.Itoa(len(fds) - 2)}, &syscall.ProcAttr{
-			// The step is short: one processor's worth of threads, no collector.
-			Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
-			Files: fds,
-			Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+		b.on.do(func() {
+			ch.pid, err = syscall.ForkExec("/proc/self/exe", args, &syscall.ProcAttr{
+				// The step is short: one processor's worth of threads, no collector.
+				Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
+				Files: fds,
+				Sys:   &syscall.SysProcAttr{Setsid: b.exe == nil, PidFD: &pidfd},
+			})
 		})
 		return err
 	})
 	if err != nil {
 		return nil, os.NewSyscallError("fork", err)
 	}
+	return ch, ch.watchable(pidfd)
+}
+
+// watchable takes the child's pidfd over; a child without one is ended.
+func (ch *child) watchable(pidfd int) error {
 	if pidfd < 0 {
-		return nil, ch.abandon(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"))
+		return ch.abandon(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"))
 	}
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		unix.Close(pidfd)
-		return nil, ch.abandon(os.NewSyscallError("fcntl", err))
+		return ch.abandon(os.NewSyscallError("fcntl", err))
 	}
 	ch.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
-	return ch, nil
+	return nil
 }
 
 // withFDs calls do while the descriptors of files, written to fds, cannot be

@@ -16,8 +16,14 @@ import (
 // JSON string would change bytes that are not UTF-8.
 type Plan struct {
 	Argv, Env, Dir []byte
-	// Mark is a variable that is set to what it begins with and the pid.
-	Mark []byte
+	// Mark is a variable that is set to what it begins with and the pid; none: "".
+	Mark []byte `json:",omitempty"`
+	// Parent is who must not die before the process: it is killed then, too. 0:
+	// nobody.
+	Parent int `json:",omitempty"`
+	// Exe: the program is the descriptor after the pipe for reports, whatever file
+	// has its name now.
+	Exe bool `json:",omitempty"`
 	// Listen: set LISTEN_PID.
 	Listen     bool      `json:",omitempty"`
 	Cgroup     []byte    `json:",omitempty"` // directory to join
@@ -49,6 +55,7 @@ const (
 	StageOOM      Stage = "limits.oom_score"
 	StagePrivs    Stage = "limits.no_new_privs"
 	StageIdentity Stage = "user"
+	StageParent   Stage = "the end with muster"
 	StageDir      Stage = "dir"
 	StageFind     Stage = "find"        // the program is not there
 	StageExec     Stage = "exec"        // it is, and exec refuses it

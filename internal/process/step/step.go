@@ -48,7 +48,7 @@ func Run() {
 
 // step is one exec step at work.
 type step struct {
-	pipe int
+	pipe int // the descriptor after that of the plan; that of Plan.Exe follows
 	plan Plan
 }
 
@@ -72,7 +72,7 @@ func failed(at Stage, err error, detail string) error {
 // run does everything in order and returns only when something has failed.
 func (s *step) run(fd int) {
 	err := s.read(fd)
-	for _, part := range []func() error{s.limits, s.identity, s.chdir, s.exec} {
+	for _, part := range []func() error{s.limits, s.identity, s.bind, s.chdir, s.exec} {
 		if err != nil {
 			break
 		}
@@ -194,6 +194,22 @@ func (s *step) identity() error {
 	return nil
 }
 
+// bind makes the process end with its parent. The kernel forgets that when the
+// identity changes, so it comes after that; and when exec gives privileges (a
+// program with the set-user-ID bit outlives its parent).
+func (s *step) bind() error {
+	if s.plan.Parent == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return failed(StageParent, err, "")
+	}
+	if os.Getppid() != s.plan.Parent { // it died before: nobody will send the signal
+		return failed(StageParent, syscall.ESRCH, "")
+	}
+	return nil
+}
+
 func (s *step) chdir() error {
 	if len(s.plan.Dir) == 0 {
 		return nil
@@ -205,11 +221,13 @@ func (s *step) chdir() error {
 func (s *step) exec() error {
 	argv, env := splitZero(s.plan.Argv), splitZero(s.plan.Env)
 	pid := os.Getpid()
-	env = append(env, string(s.plan.Mark)+strconv.Itoa(pid))
+	if len(s.plan.Mark) > 0 {
+		env = append(env, string(s.plan.Mark)+strconv.Itoa(pid))
+	}
 	if s.plan.Listen {
 		env = append(env, "LISTEN_PID="+strconv.Itoa(pid))
 	}
-	file, err := findProgram(argv[0], env)
+	file, err := s.program(argv[0], env)
 	if err != nil {
 		return err
 	}
@@ -226,6 +244,14 @@ func (s *step) exec() error {
 		return missingInterpreter(file, err)
 	}
 	return failed(StageExec, err, "")
+}
+
+// program is the file to execute.
+func (s *step) program(name string, env []string) (string, error) {
+	if s.plan.Exe {
+		return "/proc/self/fd/" + strconv.Itoa(s.pipe+1), nil
+	}
+	return findProgram(name, env)
 }
 
 // findProgram looks name up as execvp does.
