@@ -32,7 +32,12 @@ const tailLines = 20
 
 // Worker is the process that a source belongs to.
 type Worker struct {
+	// ID names the source over the lives of agents (the process's ID); "": none.
+	ID        string
 	Slot, PID int
+	// Adopted: the process was started under an earlier agent, so that the log
+	// file may hold lines of it (for Last).
+	Adopted bool
 }
 
 // Attachment is one process's output on its way into the Log.

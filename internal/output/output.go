@@ -2,6 +2,7 @@ package output
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -31,6 +32,11 @@ type Options struct {
 	Log spec.Log
 	// File is the absolute path of the log file, for the target file.
 	File string
+	// Intent is a memory file (NewIntent) that outlives the agent: with it each
+	// line is in the log file exactly once however the agent ends, as long as the
+	// workers are attached with their ID. What an earlier Log has left there is
+	// settled by Open. The Log takes it over and closes it. nil: none.
+	Intent *os.File
 	// Warn is told what is wrong with the target, at most once a minute for
 	// each cause, from a goroutine of the Log; nil: nobody is.
 	Warn func(*fault.Fault)
