@@ -2,7 +2,6 @@ package process
 
 import (
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/muster-run/muster/internal/process/cgroup"
@@ -85,7 +84,7 @@ func (d *Direct) watch(e *entry, ch *child) {
 		}
 		e.proc.Exit = &exit
 		d.mu.Unlock()
-		d.exits.add(exit)
+		d.exits.Add(exit)
 		d.endOutput(e, ch)
 	})
 }
@@ -184,30 +183,3 @@ func (d *Direct) replaceMain(e *entry, ch *child) error {
 	d.watch(e, ch)
 	return nil
 }
-
-// directOps are the methods of a Direct's Proc: they act on what the process is
-// now, not on what it was when the Proc was returned.
-type directOps struct {
-	d *Direct
-	e *entry
-}
-
-func (o directOps) now() systemOps {
-	p := o.d.view(o.e)
-	return systemOps{p, o.d.scans.scan}
-}
-
-// Signal implements Ops.
-func (o directOps) Signal(sig syscall.Signal) error { return o.now().Signal(sig) }
-
-// Members implements Ops.
-func (o directOps) Members() ([]int, error) { return o.now().Members() }
-
-// SignalRest implements Ops.
-func (o directOps) SignalRest(sig syscall.Signal) (int, error) { return o.now().SignalRest(sig) }
-
-// Kill implements Ops.
-func (o directOps) Kill() (int, error) { return o.now().Kill() }
-
-// Empty implements Ops.
-func (o directOps) Empty() (bool, error) { return o.now().Empty() }

@@ -2,8 +2,9 @@ package process
 
 import "sync"
 
-// exitQueue delivers exits in order over a channel; adding never blocks.
-type exitQueue struct {
+// ExitQueue delivers exits in order over a channel; adding never blocks. Safe
+// for concurrent use.
+type ExitQueue struct {
 	out   chan Exit
 	ended <-chan struct{}
 	more  chan struct{} // holds one token while list is not empty
@@ -12,11 +13,13 @@ type exitQueue struct {
 	list []Exit
 }
 
-func newExitQueue(ended <-chan struct{}) *exitQueue {
-	return &exitQueue{out: make(chan Exit), ended: ended, more: make(chan struct{}, 1)}
+// NewExitQueue makes an empty one, which delivers while Run runs.
+func NewExitQueue(ended <-chan struct{}) *ExitQueue {
+	return &ExitQueue{out: make(chan Exit), ended: ended, more: make(chan struct{}, 1)}
 }
 
-func (q *exitQueue) add(e Exit) {
+// Add appends an exit.
+func (q *ExitQueue) Add(e Exit) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.list = append(q.list, e)
@@ -26,7 +29,7 @@ func (q *exitQueue) add(e Exit) {
 	}
 }
 
-func (q *exitQueue) take() []Exit {
+func (q *ExitQueue) take() []Exit {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list := q.list
@@ -34,8 +37,11 @@ func (q *exitQueue) take() []Exit {
 	return list
 }
 
-// run delivers until the Direct is closed.
-func (q *exitQueue) run() {
+// Exits is where they come out; it is never closed.
+func (q *ExitQueue) Exits() <-chan Exit { return q.out }
+
+// Run delivers until ended is closed.
+func (q *ExitQueue) Run() {
 	for {
 		select {
 		case <-q.more:

@@ -8,56 +8,88 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DirectStore is a Store in this process's own descriptor table.
+// DirectStore is a Store in this process's own descriptor table. It holds raw
+// descriptors: an os.File would make this process's poller wake up for every
+// connection to a listener that is only kept here.
 type DirectStore struct {
-	mu    sync.Mutex
-	files map[string]*os.File
+	mu  sync.Mutex
+	fds map[string]int
 }
 
 // NewDirectStore makes an empty one.
-func NewDirectStore() *DirectStore { return &DirectStore{files: map[string]*os.File{}} }
+func NewDirectStore() *DirectStore { return &DirectStore{fds: map[string]int{}} }
 
 // Put implements Store.
 func (s *DirectStore) Put(name string, f *os.File) error {
-	copied, err := duplicate(f)
-	if err != nil {
+	return WithFDs([]*os.File{f}, func(fds []int) error {
+		fd, err := duplicate(fds[0])
+		if err == nil {
+			s.Hold(name, fd)
+		}
 		return err
-	}
+	})
+}
+
+// Hold is Put of a descriptor that it takes over.
+func (s *DirectStore) Hold(name string, fd int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.files[name]; old != nil {
-		old.Close()
+	if old, ok := s.fds[name]; ok {
+		unix.Close(old)
 	}
-	s.files[name] = copied
-	return nil
+	s.fds[name] = fd
 }
 
 // Get implements Store.
-func (s *DirectStore) Get(name string) (*os.File, error) {
+func (s *DirectStore) Get(name string) (f *os.File, err error) {
+	s.Lend(name, func(fd int) {
+		if fd, err = duplicate(fd); err == nil {
+			f = os.NewFile(uintptr(fd), name)
+		}
+	})
+	return f, err
+}
+
+// Lend calls use with a descriptor that stays the Store's own; false: there is
+// none of that name.
+func (s *DirectStore) Lend(name string, use func(fd int)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.files[name]
-	if f == nil {
-		return nil, nil
+	fd, ok := s.fds[name]
+	if ok {
+		use(fd)
 	}
-	return duplicate(f)
+	return ok
 }
 
 // Take implements Store.
 func (s *DirectStore) Take(name string) (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.files[name]
-	delete(s.files, name)
-	return f, nil
+	fd, ok := s.fds[name]
+	if !ok {
+		return nil, nil
+	}
+	delete(s.fds, name)
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// Forget closes what is held by a name, if anything is.
+func (s *DirectStore) Forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fd, ok := s.fds[name]; ok {
+		unix.Close(fd)
+		delete(s.fds, name)
+	}
 }
 
 // List implements Store; it is sorted.
 func (s *DirectStore) List() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := make([]string, 0, len(s.files))
-	for name := range s.files {
+	names := make([]string, 0, len(s.fds))
+	for name := range s.fds {
 		names = append(names, name)
 	}
 	slices.Sort(names)
@@ -68,28 +100,15 @@ func (s *DirectStore) List() []string {
 func (s *DirectStore) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.files {
-		f.Close()
+	for _, fd := range s.fds {
+		unix.Close(fd)
 	}
-	clear(s.files)
+	clear(s.fds)
 	return nil
 }
 
-// duplicate copies a descriptor with CLOEXEC and leaves the mode of f alone.
-func duplicate(f *os.File) (*os.File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd, inner := -1, error(nil)
-	err = raw.Control(func(old uintptr) {
-		fd, inner = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3)
-	})
-	if err == nil {
-		err = os.NewSyscallError("fcntl", inner)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
+// duplicate copies a descriptor with CLOEXEC.
+func duplicate(fd int) (int, error) {
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	return fd, os.NewSyscallError("fcntl", err)
 }
