@@ -42,6 +42,7 @@ type Spool struct {
 
 	mu        sync.Mutex
 	wake      chan struct{} // closed at the next change; nil: nobody waits
+	watcher   func()        // called at every change; nil: nobody watches
 	segments  []segment     // ascending
 	file      *os.File      // the last segment; nil: the next chunk begins one
 	end       int64         // after the last chunk on disk
@@ -141,6 +142,9 @@ func (s *Spool) change() {
 		close(s.wake)
 		s.wake = nil
 	}
+	if s.watcher != nil {
+		s.watcher()
+	}
 }
 
 // changed returns what is closed at the next change; mu is held.
@@ -196,7 +200,12 @@ func (s *Spool) pump(stream int, read *os.File) {
 			return
 		}
 	}
-	for s.drainPipe(stream, read) {
+	for left := s.piped(read); left > 0; {
+		n := s.drainPipe(stream, read)
+		if n <= 0 {
+			return
+		}
+		left -= n
 	}
 }
 
@@ -235,15 +244,25 @@ func (s *Spool) readPipe(stream int, read *os.File) bool {
 	return open || errors.Is(err, os.ErrDeadlineExceeded) // finish woke it
 }
 
-// drainPipe takes what is there without waiting. false: nothing (more).
-func (s *Spool) drainPipe(stream int, read *os.File) bool {
+// piped is how many bytes a pipe holds. No more are drained: a stranger that has
+// it may go on writing for ever.
+func (s *Spool) piped(read *os.File) (n int) {
 	raw, err := read.SyscallConn()
 	if err != nil {
-		return false
+		return 0
 	}
-	n := 0
-	err = raw.Control(func(fd uintptr) { n, _ = s.take(stream, int(fd)) })
-	return err == nil && n > 0
+	_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return n
+}
+
+// drainPipe takes what is there without waiting.
+func (s *Spool) drainPipe(stream int, read *os.File) (n int) {
+	raw, err := read.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { n, _ = s.take(stream, int(fd)) })
+	return n
 }
 
 // take reads once and adds what it got.

@@ -424,3 +424,46 @@ func commit(r *Reader) error {
 	_, next, _ := r.Where()
 	return r.Commit(next, [2]int64{})
 }
+
+// A stranger that never stops writing does not hold up the end either.
+func TestSpoolFinishBesideWriter(t *testing.T) {
+	s, w := piped(t, t.TempDir(), DefaultMax)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		block := bytes.Repeat([]byte("y\n"), 32<<10)
+		for {
+			if _, err := w.Write(block); err != nil {
+				return // the read end is closed
+			}
+		}
+	}()
+	eventually(t, "the first chunk", func() bool { return s.State(-1).End > 0 })
+	finished := make(chan struct{})
+	go func() { s.Finish(); close(finished) }()
+	select {
+	case <-finished:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Finish does not return")
+	}
+	<-ended
+}
+
+// Whoever watches is told of data, of commits and of the end.
+func TestSpoolWatch(t *testing.T) {
+	s, w := piped(t, t.TempDir(), DefaultMax)
+	var changes atomic.Int64
+	s.Watch(func() { changes.Add(1) })
+	fmt.Fprint(w, "x")
+	eventually(t, "told of data", func() bool { return changes.Load() == 1 })
+	if err := s.Commit(s.State(-1).End, [2]int64{}); err != nil || changes.Load() != 2 {
+		t.Errorf("%v, told %d times", err, changes.Load())
+	}
+	w.Close()
+	eventually(t, "told of the end", func() bool { return changes.Load() == 3 && s.State(-1).Over })
+	s.Watch(nil)
+	s.Finish()
+	if n := changes.Load(); n != 3 {
+		t.Errorf("told %d times", n)
+	}
+}

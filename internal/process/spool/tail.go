@@ -80,6 +80,17 @@ func (s *Spool) Changed() <-chan struct{} {
 	return s.changed()
 }
 
+// Watch calls f at every change of State, with the Spool locked: f must neither
+// wait nor call the Spool. nil ends that. There is one watcher.
+func (s *Spool) Watch(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watcher = f
+}
+
+// Dir is the directory of the spool's files.
+func (s *Spool) Dir() string { return s.dir }
+
 // State returns the present state, with the held chunks from pos on.
 func (s *Spool) State(pos int64) State {
 	s.mu.Lock()
