@@ -83,9 +83,11 @@ type AgentStarted struct {
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
 	Project string `json:"project"`
-	// Adopted is how many processes it has taken over from an agent before; Why
-	// says what became of that one ("killed by signal SIGKILL", "upgraded").
+	// Adopted is how many processes it has taken over from an agent before, whose
+	// pid Before is; Why says what became of that one ("killed by signal SIGKILL",
+	// "upgraded").
 	Adopted int    `json:"adopted,omitempty"`
+	Before  int    `json:"before,omitempty"`
 	Why     string `json:"why,omitempty"`
 }
 

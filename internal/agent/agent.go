@@ -3,10 +3,10 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -45,7 +45,14 @@ type Options struct {
 	UntilEnded bool
 	// Serving is called once, when the control socket answers; nil: nobody is told.
 	Serving func()
-	// NoCgroup does without cgroups.
+	// Keeper outlives the agent: it starts the processes and holds what they need.
+	// When it has records of an agent before, New goes on where that one was.
+	// nil: the processes are the agent's own children.
+	Keeper *Keeper
+	// Program is the path of the binary that an upgrade without a path takes; "":
+	// that of this program.
+	Program string
+	// NoCgroup does without cgroups; with a Keeper that decides.
 	NoCgroup bool
 	// Log takes what goes wrong inside; nil: nowhere.
 	Log *slog.Logger
@@ -85,11 +92,13 @@ type Agent struct {
 	started time.Time
 
 	events     *event.Hub
+	keeper     *Keeper // nil: none
+	before     *legacy // what an agent before has left; nil: this is the first
 	supervisor *supervisor.Supervisor
-	starter    *process.Direct
+	starter    process.Starter
 	server     *control.Server
 	metrics    *metrics.Metrics
-	socket     net.Listener
+	socket     *control.Socket
 	teardown   lifecycle.Teardown
 
 	// jobs are orders of the agent's own; each ends with its order, or with the
@@ -97,20 +106,30 @@ type Agent struct {
 	jobs sync.WaitGroup
 	// asked holds the requests to end that Run has not seen yet.
 	asked chan ending
+	// left: another agent goes on; nothing of the project is given up.
+	left bool
 	// over is closed when every worker is gone and the hooks have run.
 	over chan struct{}
+	// ending: Run has begun to stop the workers.
+	ending atomic.Bool
+	// upgrading is held while the agent tries to hand over to another binary.
+	upgrading sync.Mutex
 }
 
-// New takes the project's lock and builds everything that Run needs. On an
-// error nothing is left behind. Faults: E-AGENT-RUNNING when another agent runs
+// New takes the project's lock and builds everything that Run needs; after an
+// agent of the same Keeper it adopts what that one has left. On an error nothing
+// is left behind, or all of it to the next agent. Faults: E-AGENT-RUNNING when another agent runs
 // the project, E-STATE-DIR, E-SOCKET-PATH, E-DENIED, E-USER-UNKNOWN.
 func New(o Options) (*Agent, error) {
 	o = o.withDefaults()
 	a := &Agent{
-		opts: o, paths: FindRoots(o.Environ).Project(o.Spec.Project, o.origin()), started: time.Now(),
+		opts: o, keeper: o.Keeper, paths: FindRoots(o.Environ).Project(o.Spec.Project, o.origin()), started: time.Now(),
 		events: &event.Hub{}, asked: make(chan ending, 16), over: make(chan struct{}),
 	}
 	if err := a.build(); err != nil {
+		if a.before != nil {
+			a.leaveBehind()
+		}
 		_ = a.teardown.Run()
 		return nil, err
 	}
@@ -118,10 +137,16 @@ func New(o Options) (*Agent, error) {
 }
 
 func (a *Agent) build() error {
+	if err := a.inherit(); err != nil {
+		return err
+	}
 	if err := a.claim(); err != nil {
 		return err
 	}
 	if err := a.buildSupervisor(); err != nil {
+		return err
+	}
+	if err := a.bequeath(a.inheritedEnding()); err != nil {
 		return err
 	}
 	return a.buildControl()
@@ -134,56 +159,74 @@ func (a *Agent) claim() error {
 	if err := a.paths.Prepare(); err != nil {
 		return err
 	}
-	lock, err := takeLock(a.paths.Lock)
-	if err != nil {
+	if err := a.lock(); err != nil {
 		return err
 	}
-	a.undo("lock", func() error { return lock.release() })
 	if err := a.openTo(a.opts.Spec); err != nil {
 		return err
 	}
-	rule := a.opts.Spec.Control
-	if a.socket, err = control.Listen(a.paths.Socket, rule.Group, rule.Mode); err != nil {
+	if err := a.listen(); err != nil {
 		return err
 	}
-	a.undo("control socket", func() error { _ = a.socket.Close(); return nil })
 	record := Record{
 		Project: a.opts.Spec.Project, Key: a.paths.Key, PID: os.Getpid(), File: a.opts.Spec.File,
 		Dir: a.opts.Dir, Version: a.opts.Version, StartedAt: a.started,
 	}
-	a.undo("record", func() error { return os.Remove(a.paths.Record) })
+	if a.keeper != nil {
+		record.PID, record.StartedAt = a.keeper.Hello.PID, a.keeper.Hello.Started
+	}
+	a.undo("record", func() error {
+		if a.left {
+			return nil
+		}
+		return os.Remove(a.paths.Record)
+	})
 	return record.write(a.paths.Record)
 }
 
 func (a *Agent) buildSupervisor() error {
 	a.undo("events", func() error { a.events.Close(); return nil })
 	// We hold the lock and the socket, so whoever has a notify socket here has lost its agent.
-	if n, err := process.KillLeftovers("NOTIFY_SOCKET", a.paths.Runtime+"/"); n > 0 || err != nil {
-		a.opts.Log.Warn("workers of an agent that was killed were left and have been ended", "count", n, "error", err)
+	if a.before == nil {
+		if n, err := a.killLeftovers(); n > 0 || err != nil {
+			a.opts.Log.Warn("processes of a muster that was killed were left and have been ended", "count", n, "error", err)
+		}
 	}
-	if err := process.Subreap(); err != nil {
-		a.opts.Log.Warn("orphans of workers are not noticed", "error", err)
-	}
-	var err error
-	if a.starter, err = process.NewDirect(process.Options{Project: a.paths.Key, NoCgroup: a.opts.NoCgroup}); err != nil {
+	store, err := a.buildStarter()
+	if err != nil {
 		return err
 	}
-	a.undo("starter", a.closeStarter)
-	store := process.NewDirectStore()
-	a.undo("store", store.Close)
 	a.supervisor, err = supervisor.New(supervisor.Options{
-		Project: a.opts.Spec.Project, Node: a.opts.Node, Starter: a.starter, Store: store,
+		Project: a.opts.Spec.Project, Node: a.opts.Node, Starter: a.starter, Store: store, Errand: a.paths.Key,
 		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Log: a.opts.Log,
 	})
 	return err
 }
 
-// closeStarter makes sure that nothing outlives the agent.
-func (a *Agent) closeStarter() error {
-	if n, err := a.starter.KillOrphans(); n > 0 || err != nil {
-		a.opts.Log.Warn("processes were left over and have been killed", "count", n, "error", err)
+// buildStarter takes the keeper's, or makes one whose processes are this one's
+// children.
+func (a *Agent) buildStarter() (process.Store, error) {
+	if a.keeper != nil {
+		a.starter = a.keeper.Starter
+		return a.keeper.Store, nil
 	}
-	return a.starter.Close()
+	if err := process.Subreap(); err != nil {
+		a.opts.Log.Warn("orphans of workers are not noticed", "error", err)
+	}
+	direct, err := process.NewDirect(process.Options{Project: a.paths.Key, NoCgroup: a.opts.NoCgroup})
+	if err != nil {
+		return nil, err
+	}
+	a.starter = direct
+	a.undo("starter", func() error { // nothing outlives the agent
+		if n, err := direct.KillOrphans(); n > 0 || err != nil {
+			a.opts.Log.Warn("processes were left over and have been killed", "count", n, "error", err)
+		}
+		return direct.Close()
+	})
+	store := process.NewDirectStore()
+	a.undo("store", store.Close)
+	return store, nil
 }
 
 func (a *Agent) buildControl() error {
@@ -191,7 +234,7 @@ func (a *Agent) buildControl() error {
 	var err error
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
-		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, ReopenLogs: a.reopenLogs,
+		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, Upgrade: a.Upgrade, ReopenLogs: a.reopenLogs,
 		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: a.opts.Spec.Control.Group, Logger: a.opts.Log,
 	})
 	return err
@@ -227,10 +270,15 @@ func (a *Agent) Started() time.Time { return a.started }
 
 // Status is the state of the agent and its apps.
 func (a *Agent) Status() api.Status {
-	return api.Status{
+	st := api.Status{
 		Project: a.opts.Spec.Project, File: a.opts.Spec.File, Node: a.opts.Node, AgentPID: os.Getpid(),
-		Version: a.opts.Version, StartedAt: a.started, Apps: a.supervisor.Snapshot(),
+		Version: a.opts.Version, StartedAt: a.started, AgentStartedAt: a.started, AgentStarts: 1,
+		Upgrade: a.upgraded(), Apps: a.supervisor.Snapshot(),
 	}
+	if a.keeper != nil {
+		st.KeeperPID, st.StartedAt, st.AgentStarts = a.keeper.Hello.PID, a.keeper.Hello.Started, a.keeper.Hello.Agents
+	}
+	return st
 }
 
 // Spec is what is declared now.

@@ -19,17 +19,23 @@ import (
 // end stops every worker, then runs the hooks. Further requests and signals
 // meanwhile can only make it faster.
 func (a *Agent) end(e ending) {
-	a.publish(event.AgentStopping{Reason: e.reason, ExitCode: e.code})
+	a.ending.Store(true)
+	a.publish(event.AgentStopping{Reason: e.Reason, ExitCode: e.Code})
 	a.notify("STOPPING=1")
+	if err := a.bequeath(&e); err != nil {
+		a.opts.Log.Warn("an agent after this one would not know that it is to end", "error", err)
+	}
 	last := a.supervisor.Spec()
-	a.stopWorkers(e.now)
+	if !a.stopWorkers(e.Now) {
+		return
+	}
 	for _, argv := range last.OnExit {
 		a.hook(argv, last.Environ, e)
 	}
 }
 
-// stopWorkers returns when none is left.
-func (a *Agent) stopWorkers(now bool) {
+// stopWorkers returns when none is left, or false when the keeper is gone.
+func (a *Agent) stopWorkers(now bool) bool {
 	stopped := make(chan error, 2)
 	running := 0
 	shutdown := func(now bool) {
@@ -51,9 +57,11 @@ func (a *Agent) stopWorkers(now bool) {
 				a.warn(fault.From(err))
 			}
 		case e := <-a.asked:
-			if e.now {
+			if e.Now {
 				hurry()
 			}
+		case <-a.lost():
+			return false
 		case sig := <-a.opts.Signals:
 			if sig == os.Interrupt && !now {
 				a.publish(event.AgentStopping{Reason: "second Ctrl-C, killing what is left", ExitCode: interruptedCode})
@@ -61,6 +69,7 @@ func (a *Agent) stopWorkers(now bool) {
 			}
 		}
 	}
+	return true
 }
 
 // hook runs one on_exit command. Its failure is told and changes nothing (S1.3).
@@ -68,7 +77,7 @@ func (a *Agent) hook(argv, environ []string, e ending) {
 	ctx, cancel := context.WithTimeout(context.Background(), spec.OnExitTimeout)
 	defer cancel()
 	env := append(slices.Clone(environ),
-		"MUSTER_REASON="+e.reason, "MUSTER_EXIT_CODE="+strconv.Itoa(e.code), "MUSTER_PROJECT="+a.opts.Spec.Project)
+		"MUSTER_REASON="+e.Reason, "MUSTER_EXIT_CODE="+strconv.Itoa(e.Code), "MUSTER_PROJECT="+a.opts.Spec.Project)
 	result, err := process.Run(ctx, process.Command{ID: "on_exit", Argv: argv, Env: env, Dir: a.opts.Dir})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

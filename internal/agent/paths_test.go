@@ -108,14 +108,14 @@ func TestLock(t *testing.T) {
 	if err := os.WriteFile(path, []byte("999999\n"), 0o600); err != nil { // left by a crash
 		t.Fatal(err)
 	}
-	l, err := takeLock(path)
+	l, err := takeLock(path, os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if pid, held := LockHolder(p); !held || pid != os.Getpid() {
 		t.Errorf("holder %d, %v", pid, held)
 	}
-	if _, err := takeLock(path); fault.CodeOf(err) != fault.AgentRunning {
+	if _, err := takeLock(path, os.Getpid()); fault.CodeOf(err) != fault.AgentRunning {
 		t.Errorf("taken twice: %v", err)
 	}
 	if err := l.release(); err != nil {
@@ -138,7 +138,7 @@ func TestRunningListsOnlyTheLiving(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := takeLock(roots.Project("alive", s.dir).Lock)
+	l, err := takeLock(roots.Project("alive", s.dir).Lock, os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,23 +12,31 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/lifecycle"
-	"github.com/muster-run/muster/internal/sdnotify"
 )
 
 // interruptedCode is the exit code after Ctrl-C.
 const interruptedCode = 130
 
+// ErrLeft is what Run returns when another agent goes on with what runs.
+var ErrLeft = errors.New("another agent takes over")
+
 // ending is a request to end, and how.
 type ending struct {
-	reason string
-	code   int
-	now    bool
+	Reason string `json:"reason"`
+	Code   int    `json:"code"`
+	Now    bool   `json:"now"`
+
+	leave bool // for another agent: nothing that runs is touched
+	lost  bool // the keeper is gone: everything goes at once
 }
 
-// Run applies the spec and serves until something ends it: ctx, a signal, a
-// stop request over the API, or (UntilEnded) the end of all workers. It returns
-// the exit code when no worker is left and everything is undone. The error says
-// what of the agent itself failed; workers that fail are no error. Call it once.
+// Run applies the spec (unless it goes on where another agent was) and serves
+// until something ends it: ctx, a signal, a stop request over the API, or
+// (UntilEnded) the end of all workers. It returns the exit code when no worker
+// is left and everything is undone. The error says what of the agent itself
+// failed; workers that fail are no error. After an upgrade it is ErrLeft, when
+// the keeper is gone E-KEEPER-LOST: then output and events have no end. Call it
+// once.
 func (a *Agent) Run(ctx context.Context) (int, error) {
 	failed := make(chan lifecycle.Failure, 1) // an essential part has ended
 	parts := lifecycle.New(func(f lifecycle.Failure) {
@@ -43,18 +51,27 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 	); err != nil {
 		return 1, err
 	}
-	a.publish(event.AgentStarted{PID: os.Getpid(), Version: a.opts.Version, Project: a.opts.Spec.Project})
+	a.publish(a.startedEvent())
 	a.opts.Serving()
+	a.up()
 
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	first := make(chan *fault.Fault, 1) // what came of the first apply
 	a.jobs.Go(func() { first <- a.begin(work) })
 	end, err := a.serve(ctx, work, waits{first: first, failed: failed})
 	stopWork()
+	switch {
+	case end.lost:
+		return 1, a.orphaned()
+	case end.leave:
+		return 0, errors.Join(ErrLeft, err, a.leave(parts.Stop))
+	}
 	a.awaitJobs()
-	a.end(end)
+	if a.end(end); a.isLost() {
+		return 1, a.orphaned()
+	}
 	close(a.over)
-	return end.code, errors.Join(err, parts.Stop(), a.teardown.Run())
+	return end.Code, errors.Join(err, parts.Stop(), a.teardown.Run())
 }
 
 // jobsGrace bounds the wait for the agent's own orders at its end: one may wait
@@ -81,6 +98,10 @@ type waits struct {
 // A spec without apps is not applied: it is that of a background agent, whose
 // starter applies the whole one over the API at the same moment.
 func (a *Agent) begin(ctx context.Context) *fault.Fault {
+	if a.supervisor.Adopted() > 0 || len(a.supervisor.Spec().Apps) > 0 { // as the agent before had left it
+		a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.supervisor.Spec().Apps)))
+		return nil
+	}
 	if len(a.opts.Spec.Apps) == 0 {
 		a.notify("READY=1\nSTATUS=no apps yet")
 		return nil
@@ -137,16 +158,18 @@ func (a *Agent) serve(ctx, work context.Context, on waits) (ending, error) {
 				return e, nil
 			}
 		case code := <-ended:
-			return ending{reason: "all workers have ended", code: code}, nil
+			return ending{Reason: "all workers have ended", Code: code}, nil
 		case <-ctx.Done():
-			return ending{reason: "the caller has ended"}, nil
+			return ending{Reason: "the caller has ended"}, nil
+		case <-a.lost():
+			return ending{lost: true}, nil
 		case f := <-on.first:
 			if f != nil && a.opts.UntilEnded {
-				return ending{reason: "nothing could be started", code: fault.ExitCode(f)}, f
+				return ending{Reason: "nothing could be started", Code: fault.ExitCode(f)}, f
 			}
 		case f := <-on.failed:
 			err := fault.New(fault.Internal, "the control server has ended: %w", f.Err)
-			return ending{reason: err.Text, code: 1}, err
+			return ending{Reason: err.Text, Code: 1}, err
 		}
 	}
 }
@@ -155,15 +178,20 @@ func (a *Agent) serve(ctx, work context.Context, on waits) (ending, error) {
 func (a *Agent) signal(work context.Context, sig os.Signal) (e ending, ends bool) {
 	switch sig {
 	case syscall.SIGTERM:
-		return ending{reason: "signal SIGTERM"}, true
+		return ending{Reason: "signal SIGTERM"}, true
+	case syscall.SIGQUIT:
+		return ending{Reason: "signal SIGQUIT"}, true
 	case os.Interrupt:
-		return ending{reason: "Ctrl-C (signal SIGINT)", code: interruptedCode}, true
+		return ending{Reason: "Ctrl-C (signal SIGINT)", Code: interruptedCode}, true
 	case syscall.SIGHUP:
 		if a.opts.Load == nil {
-			return ending{reason: "signal SIGHUP (the terminal was closed)", code: 128 + int(syscall.SIGHUP)}, true
+			return ending{Reason: "signal SIGHUP (the terminal was closed)", Code: 128 + int(syscall.SIGHUP)}, true
 		}
 		a.ordered("reload", "SIGHUP")
 		a.jobs.Go(func() { a.reloadConfiguration(work) })
+	case syscall.SIGUSR2:
+		a.ordered("upgrade", "SIGUSR2")
+		a.jobs.Go(func() { a.upgradeItself(work) })
 	case syscall.SIGTTIN:
 		a.ordered("scale +1", "SIGTTIN")
 		a.jobs.Go(func() { a.grow(work, +1) })
@@ -206,7 +234,7 @@ func (a *Agent) Stop(r api.StopRequest) {
 		reason = "asked over the control socket"
 	}
 	select {
-	case a.asked <- ending{reason: reason, code: r.ExitCode, now: r.Now}:
+	case a.asked <- ending{Reason: reason, Code: r.ExitCode, Now: r.Now}:
 	case <-a.over:
 	}
 	<-a.over
@@ -229,11 +257,4 @@ func (a *Agent) warn(f *fault.Fault) { a.publish(event.Warning{Fault: *f}) }
 
 func (a *Agent) publish(d event.Data) {
 	a.events.Publish(event.Event{Node: a.opts.Node, Slot: event.NoSlot, Data: d})
-}
-
-// notify tells systemd, where it has started the agent.
-func (a *Agent) notify(state string) {
-	if err := sdnotify.Notify(state); err != nil {
-		a.opts.Log.Warn("systemd was not told", "error", err)
-	}
 }

@@ -48,3 +48,11 @@ func (s *Server) reopenLogs(ctx context.Context, _ struct{}) (api.Done, error) {
 	err := s.options.ReopenLogs()
 	return api.Done{Took: time.Since(begun)}, err
 }
+
+func (s *Server) upgrade(ctx context.Context, in api.UpgradeRequest) (api.Upgrade, error) {
+	if s.options.Upgrade == nil {
+		return api.Upgrade{}, s.notOffered(http.MethodPost, "/v1/upgrade")
+	}
+	s.ordered(ctx, "upgrade", in.Binary)
+	return s.options.Upgrade(ctx, in)
+}

@@ -73,6 +73,7 @@ func Routes() []Route {
 		{"GET", "/v1/openapi.json", Read, "This description, in OpenAPI 3.1.", nil, page("application/json", (*Server).openAPI)},
 		{"GET", "/metrics", Read, "Metrics in the Prometheus text format.", nil, page("text/plain", (*Server).metrics)},
 		{"POST", "/v1/reopen-logs", Operate, "Open the log files anew, after an external rotation.", nil, call((*Server).reopenLogs)},
+		{"POST", "/v1/upgrade", Admin, "Replace the agent by one of another binary, no worker touched; answers when it is about to leave. status.upgrade of the next one says how it went.", nil, call((*Server).upgrade)},
 		{"POST", "/v1/shutdown", Admin, "End the agent and all it runs; answers when everything has stopped.", nil, call((*Server).shutdown)},
 	}
 }

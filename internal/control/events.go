@@ -47,6 +47,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !follow {
 		to.rest(from)
+		to.bye(event.ErrClosed)
 		return nil
 	}
 	s.pump(from, to, r)
@@ -73,6 +74,8 @@ func (s *Server) pump(from *event.Subscription, to *sse, r *http.Request) {
 			return
 		case <-ending:
 			to.rest(from)
+			s.breakOff()
+			to.bye(event.ErrClosed)
 			return
 		}
 		if err != nil {
@@ -146,7 +149,7 @@ func (t *sse) mark(after uint64) error {
 
 func (t *sse) ping() error { return t.send([]byte(": ping\n\n")) }
 
-// rest sends what is already there, then the end.
+// rest sends what is already there.
 func (t *sse) rest(from *event.Subscription) {
 	for {
 		select {
@@ -156,7 +159,6 @@ func (t *sse) rest(from *event.Subscription) {
 			}
 		default:
 		}
-		t.bye(event.ErrClosed)
 		return
 	}
 }

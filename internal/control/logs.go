@@ -253,7 +253,9 @@ func (t *tail) tell(list []*past) error {
 	for len(list) > 0 {
 		select {
 		case <-t.ending:
-			return t.to.flush()
+			err := t.to.flush()
+			t.server.breakOff()
+			return err
 		default:
 		}
 		first := slices.MinFunc(list, func(a, b *past) int { return a.head.Time.Compare(b.head.Time) })
@@ -285,6 +287,7 @@ func (t *tail) pump() {
 			return
 		case <-t.ending:
 			t.rest()
+			t.server.breakOff()
 			return
 		}
 		if err != nil {

@@ -33,6 +33,9 @@ type Options struct {
 	// after it: Serve then returns as soon as the answer is written.
 	// It may be called several times, also at once. nil: not offered.
 	Shutdown func(api.StopRequest)
+	// Upgrade replaces the agent by one of another binary, and returns when that is
+	// about to happen. nil: not offered.
+	Upgrade func(context.Context, api.UpgradeRequest) (api.Upgrade, error)
 	// ReopenLogs opens log files anew; nil: not offered.
 	ReopenLogs func() error
 

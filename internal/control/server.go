@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -27,6 +28,7 @@ type Server struct {
 	gid      int // noGroup: none
 	instance string
 	routes   map[string]map[string]Route // by path, then method
+	leaving  atomic.Bool
 }
 
 // New makes a Server. It fails when a required option is missing or the group
@@ -76,15 +78,42 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("cannot serve the control socket: %w", err)
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.Background(), s.options.Grace)
+	grace, cancel := context.WithTimeout(context.Background(), s.grace())
 	defer cancel()
 	fresh.close()
 	if err := server.Shutdown(grace); err != nil {
-		s.options.Logger.Warn("control: orders still ran at the end", "error", err)
+		if !s.leaving.Load() {
+			s.options.Logger.Warn("control: orders still ran at the end", "error", err)
+		}
 		server.Close()
 	}
 	<-served
 	return nil
+}
+
+// leaveGrace is how long answers may take that are written when another agent
+// takes over. Orders that still run lose their connection, so that whoever gave
+// them knows that this agent does not end them.
+const leaveGrace = 500 * time.Millisecond
+
+// Leave makes the end of Serve one after which another agent goes on with the
+// same socket: streams break off instead of telling that the agent has ended,
+// and running orders are not waited for. Call it before the end of Serve's context.
+func (s *Server) Leave() { s.leaving.Store(true) }
+
+func (s *Server) grace() time.Duration {
+	if s.leaving.Load() {
+		return min(leaveGrace, s.options.Grace)
+	}
+	return s.options.Grace
+}
+
+// breakOff ends a stream without an end where the agent leaves, so that its reader
+// asks the next one.
+func (s *Server) breakOff() {
+	if s.leaving.Load() {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // fresh knows the connections that have not asked anything yet: nobody waits

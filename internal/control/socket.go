@@ -30,7 +30,7 @@ const maxSocketPath = 103
 // group. With a group (fault.UserUnknown where it does not exist) the socket and
 // its directory belong to it, and the group may pass through the directory.
 // Close removes the socket, unless another one has taken its place.
-func Listen(path, group string, mode spec.FileMode) (net.Listener, error) {
+func Listen(path, group string, mode spec.FileMode) (*Socket, error) {
 	if len(path) > maxSocketPath {
 		return nil, fault.New(fault.SocketPath, "the socket's path has %d bytes, %d are allowed", len(path), maxSocketPath).At(path)
 	}
@@ -119,7 +119,7 @@ func removeStale(path string) error {
 
 // bind makes the socket. Linux gives the file the mode that the descriptor had
 // before bind, so that it is never open to more users than at the end.
-func bind(path string, gid int, mode fs.FileMode) (net.Listener, error) {
+func bind(path string, gid int, mode fs.FileMode) (*Socket, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var bad error
 		err := raw.Control(func(fd uintptr) { bad = unix.Fchmod(int(fd), 0o600) })
@@ -132,7 +132,6 @@ func bind(path string, gid int, mode fs.FileMode) (net.Listener, error) {
 	if err != nil {
 		return nil, fault.New(fault.Bind, "cannot bind the control socket: %w", err).At(path)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	if gid != noGroup {
 		err = os.Chown(path, -1, gid)
 	}
@@ -145,26 +144,55 @@ func bind(path string, gid int, mode fs.FileMode) (net.Listener, error) {
 		os.Remove(path)
 		return nil, fault.New(fault.Permission, "cannot set who may use the control socket: %w", err).At(path)
 	}
-	s := &socket{Listener: l, path: path, own: info}
-	s.remove = sync.OnceFunc(s.unlink)
-	return s, nil
+	return newSocket(l.(*net.UnixListener), path, info), nil
 }
 
-// socket removes its file when it is closed.
-type socket struct {
-	net.Listener
-	path   string
-	own    fs.FileInfo
-	remove func()
+// Adopt makes the control socket at path of the one that an agent before this
+// has bound there (Socket.File): what waits in its queue is answered. f stays the
+// caller's. It fails when the file is no longer there, and nobody could connect.
+func Adopt(f *os.File, path string) (*Socket, error) {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Type() != fs.ModeSocket {
+		err = errors.New("it is no socket")
+	}
+	if err != nil {
+		return nil, fault.New(fault.SocketGone, "the control socket is gone: %w", err).At(path)
+	}
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "the control socket cannot be taken over: %w", err).At(path)
+	}
+	own, ok := l.(*net.UnixListener)
+	if !ok || own.Addr().String() != path {
+		l.Close()
+		return nil, fault.New(fault.Internal, "what was kept is another socket: %s", l.Addr()).At(path)
+	}
+	return newSocket(own, path, info), nil
 }
+
+// Socket is the control socket. It removes its file when it is closed.
+type Socket struct {
+	*net.UnixListener
+	path string
+	own  fs.FileInfo
+	once sync.Once
+}
+
+func newSocket(l *net.UnixListener, path string, own fs.FileInfo) *Socket {
+	l.SetUnlinkOnClose(false)
+	return &Socket{UnixListener: l, path: path, own: own}
+}
+
+// Keep makes Close leave the file alone: another agent goes on with the socket.
+func (s *Socket) Keep() { s.once.Do(func() {}) }
 
 // Close implements net.Listener.
-func (s *socket) Close() error {
-	s.remove()
-	return s.Listener.Close()
+func (s *Socket) Close() error {
+	s.once.Do(s.unlink)
+	return s.UnixListener.Close()
 }
 
-func (s *socket) unlink() {
+func (s *Socket) unlink() {
 	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.own) {
 		os.Remove(s.path)
 	}

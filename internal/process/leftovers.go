@@ -4,11 +4,52 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
+
+// Leftover is a process that is left of an agent that was killed.
+type Leftover struct {
+	PID     int
+	Command string // its arguments, separated by blanks, at most 200 bytes
+}
+
+// Leftovers lists what KillLeftovers would end, sorted by pid. Threads of the
+// kernel and processes that end meanwhile are left out.
+func Leftovers(variable, prefix string) ([]Leftover, error) {
+	t, err := Scan()
+	if err != nil {
+		return nil, err
+	}
+	var list []Leftover
+	for _, st := range t.leftovers(variable, prefix) {
+		if command := commandLine(st.pid); command != "" {
+			list = append(list, Leftover{st.pid, command})
+		}
+	}
+	slices.SortFunc(list, func(a, b Leftover) int { return a.PID - b.PID })
+	return list, nil
+}
+
+// commandLine is for people to read: what would disturb a terminal is replaced.
+func commandLine(pid int) string {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	words := strings.TrimRight(strings.ReplaceAll(string(text), "\x00", " "), " ")
+	words = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, words)
+	return words[:min(len(words), 200)]
+}
 
 // KillLeftovers ends, by SIGKILL, the processes of an agent that was killed
 // before it could end them: those that carry a mark and have the variable in

@@ -1,0 +1,21 @@
+package agent
+
+import (
+	"github.com/muster-run/muster/internal/process"
+)
+
+// leftoverVar is in the environment of every worker, with a path below the
+// project's runtime directory: what runs with it and without an agent is left.
+const leftoverVar = "NOTIFY_SOCKET"
+
+func (p Paths) leftoverPrefix() string { return p.Runtime + "/" }
+
+// Leftovers lists what still runs of a project whose keeper and agent are gone;
+// ask only where nobody holds the lock.
+func Leftovers(p Paths) ([]process.Leftover, error) {
+	return process.Leftovers(leftoverVar, p.leftoverPrefix())
+}
+
+func (a *Agent) killLeftovers() (int, error) {
+	return process.KillLeftovers(leftoverVar, a.paths.leftoverPrefix())
+}
