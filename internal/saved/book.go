@@ -29,6 +29,7 @@ type Book struct {
 
 	mu       sync.Mutex
 	declared map[string]int
+	noted    *Project // what the last note came to, so that most need no look at the disk
 	closed   bool
 }
 
@@ -86,16 +87,32 @@ func (b *Book) End(ended bool) error {
 func (b *Book) write(change func(*Project)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.closed || b.noted != nil && unchanged(*b.noted, change) {
 		return nil
 	}
-	return Update(b.opts.Dir, func(p *Project) bool {
+	var note *Project
+	err := Update(b.opts.Dir, func(p *Project) bool {
 		was := *p
 		change(p)
-		if p.Spec.File == "" && was.Dir == "" || p.same(was) {
+		if p.Spec.File == "" && was.Dir == "" {
+			return false
+		}
+		note = p
+		if p.same(was) {
 			return false
 		}
 		p.Version, p.SavedAt = b.opts.Version, time.Now().UTC()
 		return true
 	})
+	b.noted = note
+	if err != nil {
+		b.noted = nil
+	}
+	return err
+}
+
+func unchanged(p Project, change func(*Project)) bool {
+	was := p
+	change(&p)
+	return p.same(was)
 }

@@ -60,6 +60,27 @@ func Load(dir string) (p Project, damage *fault.Fault, err error) {
 		": look whether sizes and stopped apps are as you want them"), nil
 }
 
+// Listed is one project of a List.
+type Listed struct {
+	Key string // names its state directory
+	Project
+	// Damage is what Load said of it.
+	Damage *fault.Fault
+}
+
+// List reads what was saved of every project below a root of state directories,
+// sorted by key. What cannot be read at all is left out.
+func List(root string) []Listed {
+	dirs, _ := os.ReadDir(root)
+	var list []Listed
+	for _, d := range dirs {
+		if p, damage, err := Load(filepath.Join(root, d.Name())); err == nil {
+			list = append(list, Listed{d.Name(), p, damage})
+		}
+	}
+	return list
+}
+
 func read(path string) (p Project, err error) {
 	f, err := os.Open(path)
 	if err != nil {

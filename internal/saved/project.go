@@ -59,6 +59,19 @@ func (p Project) Resume(file spec.Spec) (now spec.Spec, stopped []string) {
 	return now, stopped
 }
 
+// AsDeclared is what ran with the sizes that were declared: what stands for the
+// configuration file where that is missing or not valid.
+func (p Project) AsDeclared() spec.Spec {
+	s := p.Spec
+	s.Apps = slices.Clone(s.Apps)
+	for i, app := range s.Apps {
+		if n, known := p.Declared[app.Name]; known {
+			s.Apps[i].Workers = n
+		}
+	}
+	return s
+}
+
 // Scaled lists the apps whose size is not the declared one, sorted.
 func (p Project) Scaled() []string {
 	var names []string
