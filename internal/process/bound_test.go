@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/processtest"
 )
@@ -51,13 +53,17 @@ func beParent() int {
 
 // gone waits until a process is no more (or a zombie that nobody reaps).
 func gone(pid int, limit time.Duration) bool {
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(text), ") Z ") {
-			return true
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	for end := time.Now().Add(limit); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, time.Until(end)).Milliseconds()))
+		if !errors.Is(err, unix.EINTR) { // Go's own signals come all the time
+			return n > 0
 		}
 	}
-	return false
 }
 
 // killParent kills a parent by SIGKILL and returns what it had started.

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process/alarm"
 	"github.com/muster-run/muster/internal/process/cgroup"
 	"github.com/muster-run/muster/internal/process/spool"
+	"github.com/muster-run/muster/internal/process/thread"
 )
 
 // ErrNotMember is SetMain's answer for a pid that did not come from the process.
@@ -75,9 +77,9 @@ type Direct struct {
 	buffers *sync.Pool
 	views   Views
 	exits   *ExitQueue
-	alarm   *alarm
-	forks   *thread       // nil: any
-	ended   chan struct{} // closed by Close
+	alarm   *alarm.Alarm
+	forks   *thread.Thread // nil: any
+	ended   chan struct{}  // closed by Close
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -97,11 +99,11 @@ func NewDirect(o Options) (*Direct, error) {
 		ended: make(chan struct{}), entries: map[string]*entry{}, aides: map[*Aide]bool{},
 	}
 	var err error
-	if d.alarm, err = newAlarm(); err != nil {
+	if d.alarm, err = alarm.New(); err != nil {
 		return nil, fault.New(fault.StartFailed, "cannot make a timer: %w", err)
 	}
 	if o.DieWithParent {
-		d.forks = newThread()
+		d.forks = thread.New()
 	}
 	d.exits = NewExitQueue(d.ended)
 	for _, part := range []func(){d.exits.Run, d.killOverdue, d.reapStrangers} {
@@ -146,13 +148,13 @@ func (d *Direct) Close() error {
 	d.entries = map[string]*entry{}
 	d.mu.Unlock()
 	close(d.ended)
-	d.alarm.close()
+	d.alarm.Close()
 	for _, e := range entries {
 		<-e.ready
 		e.release(false)
 	}
 	d.running.Wait()
-	d.forks.close()
+	d.forks.Close()
 	d.cgroups.Close()
 	return nil
 }
@@ -233,7 +235,7 @@ func (d *Direct) launch(e *entry, c Command) (err error) {
 		start()
 	}
 	d.watch(e, ch)
-	d.alarm.set(c.ID, c.KillAt)
+	d.alarm.Set(c.ID, c.KillAt)
 	return nil
 }
 
@@ -334,7 +336,7 @@ func (d *Direct) Ack(id string) {
 		return
 	}
 	delete(d.entries, id)
-	d.alarm.set(id, time.Time{})
+	d.alarm.Set(id, time.Time{})
 	d.mu.Unlock()
 	e.release(true)
 }
@@ -361,7 +363,7 @@ func (d *Direct) SetKillAt(id string, t time.Time) error {
 	if _, err := d.find(id); err != nil {
 		return err
 	}
-	d.alarm.set(id, t)
+	d.alarm.Set(id, t)
 	return nil
 }
 
@@ -382,7 +384,7 @@ func (d *Direct) Output(id string) (Output, error) {
 // killOverdue ends the groups whose deadline passes.
 func (d *Direct) killOverdue() {
 	for {
-		ids, err := d.alarm.wait()
+		ids, err := d.alarm.Wait()
 		if err != nil {
 			return // closed
 		}

@@ -5,10 +5,9 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process/spool"
+	"github.com/muster-run/muster/internal/process/tail"
 )
 
 // OutputMax bounds Result.Output.
@@ -40,22 +39,23 @@ func Run(ctx context.Context, c Command) (Result, error) {
 		return Result{}, err
 	}
 	defer ch.pidfd.Close()
-	tail := &tail{}
+	last := &tail.Tail{Max: OutputMax}
 	drained := make(chan struct{})
 	go func() { // ends with the pipe, or its deadline
 		defer close(drained)
-		tail.readAll(read)
+		last.ReadAll(read)
 	}()
 	end, err := ch.waitOrKill(ctx, c.ID)
 	// What is left in the background may hold the pipe for ever.
 	_ = read.SetReadDeadline(time.Now().Add(quietFor))
 	<-drained
-	tail.readRest(read)
+	last.ReadRest(read)
 	read.Close()
 	exit := Exit{
 		ID: c.ID, PID: ch.pid, Code: end.code, Signal: end.signal, Core: end.core, Time: time.Now(), CPU: end.cpu,
 	}
-	return Result{Exit: exit, Output: tail.bytes(), Truncated: tail.cut}, err
+	text, cut := last.Bytes()
+	return Result{Exit: exit, Output: text, Truncated: cut}, err
 }
 
 // startPiped starts the command with one pipe for both streams.
@@ -97,60 +97,4 @@ func (ch *child) waitOrKill(ctx context.Context, id string) (ended, error) {
 	}
 	_, _ = ch.wait(true)
 	return end, err
-}
-
-// tail keeps the last OutputMax bytes.
-type tail struct {
-	buf []byte
-	cut bool
-}
-
-func (t *tail) add(b []byte) {
-	t.buf = append(t.buf, b...)
-	if len(t.buf) > 2*OutputMax {
-		t.trim()
-	}
-}
-
-func (t *tail) trim() {
-	if over := len(t.buf) - OutputMax; over > 0 {
-		t.buf, t.cut = t.buf[:copy(t.buf, t.buf[over:])], true
-	}
-}
-
-func (t *tail) bytes() []byte {
-	t.trim()
-	return t.buf
-}
-
-// readAll reads to the end of the pipe or its deadline.
-func (t *tail) readAll(read *os.File) {
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := read.Read(buf)
-		t.add(buf[:n])
-		if err != nil {
-			return
-		}
-	}
-}
-
-// readRest takes what is in the pipe without waiting: a busy machine may have
-// let the deadline pass before it was read.
-func (t *tail) readRest(read *os.File) {
-	raw, err := read.SyscallConn()
-	if err != nil {
-		return
-	}
-	buf := make([]byte, 16<<10)
-	_ = raw.Control(func(fd uintptr) {
-		for total := 0; total < 1<<20; { // bounded: somebody may go on writing
-			n, err := unix.Read(int(fd), buf)
-			if n <= 0 || err != nil {
-				return
-			}
-			t.add(buf[:n])
-			total += n
-		}
-	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process/spool"
 	"github.com/muster-run/muster/internal/process/step"
+	"github.com/muster-run/muster/internal/process/thread"
 )
 
 // execTimeout bounds the way from fork to exec: a dead network file system
@@ -40,7 +41,7 @@ type birth struct {
 	stdio  [3]*os.File // the process's first three descriptors
 	cgroup string      // directory to join, or ""
 	// on is the thread that forks. With bound the process dies with it.
-	on    *thread
+	on    *thread.Thread
 	bound bool
 	// exe is the program (nil: Argv[0] is); it stays in this process's group and
 	// session, without a mark.
@@ -109,7 +110,7 @@ func (b birth) fork(c Command, plan, reports *os.File) (*child, error) {
 		if err := unix.SetNonblock(int(fds[0]), false); err != nil {
 			return err
 		}
-		b.on.do(func() {
+		b.on.Do(func() {
 			ch.pid, err = syscall.ForkExec("/proc/self/exe", args, &syscall.ProcAttr{
 				// The step is short: one processor's worth of threads, no collector.
 				Env:   []string{"GOMAXPROCS=1", "GOGC=off"},

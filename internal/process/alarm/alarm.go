@@ -1,4 +1,4 @@
-package process
+package alarm
 
 import (
 	"os"
@@ -8,25 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alarm holds deadlines by ID on CLOCK_BOOTTIME, which goes on while the machine
-// sleeps (Go's own timers do not): one timerfd, armed for the earliest.
-type alarm struct {
+// Alarm holds deadlines by ID. Safe for concurrent use.
+type Alarm struct {
 	timer *os.File
 
 	mu    sync.Mutex
 	times map[string]int64 // nanoseconds of CLOCK_BOOTTIME
 }
 
-func newAlarm() (*alarm, error) {
+// New makes an Alarm without deadlines.
+func New() (*Alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	return &alarm{timer: os.NewFile(uintptr(fd), "alarm"), times: map[string]int64{}}, nil
+	return &Alarm{timer: os.NewFile(uintptr(fd), "alarm"), times: map[string]int64{}}, nil
 }
 
-// set moves the deadline of an ID; zero removes it.
-func (a *alarm) set(id string, t time.Time) {
+// Set moves the deadline of an ID; zero removes it.
+func (a *Alarm) Set(id string, t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_, had := a.times[id]
@@ -42,7 +42,7 @@ func (a *alarm) set(id string, t time.Time) {
 }
 
 // arm sets the timer to the earliest deadline; mu is held.
-func (a *alarm) arm() {
+func (a *Alarm) arm() {
 	var spec unix.ItimerSpec // zero: off
 	first := int64(0)
 	for _, at := range a.times {
@@ -62,9 +62,9 @@ func (a *alarm) arm() {
 	})
 }
 
-// wait blocks until deadlines pass, and forgets them. It ends with an error
+// Wait blocks until deadlines pass, and forgets them. It ends with an error
 // when the alarm is closed.
-func (a *alarm) wait() ([]string, error) {
+func (a *Alarm) Wait() ([]string, error) {
 	var count [8]byte
 	if _, err := a.timer.Read(count[:]); err != nil {
 		return nil, err
@@ -83,7 +83,8 @@ func (a *alarm) wait() ([]string, error) {
 	return ids, nil
 }
 
-func (a *alarm) close() { a.timer.Close() }
+// Close ends Wait.
+func (a *Alarm) Close() { a.timer.Close() }
 
 func bootTime() int64 {
 	var ts unix.Timespec

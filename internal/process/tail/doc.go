@@ -1,0 +1,2 @@
+// Package tail reads a pipe and keeps the last of it.
+package tail
