@@ -5,12 +5,16 @@ import (
 	"os"
 
 	"github.com/muster-run/muster/internal/cli"
+	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/process"
 )
 
 func main() {
-	if process.IsStep() {
+	switch {
+	case process.IsStep():
 		process.RunStep()
+	case serve.IsKeeper(os.Args):
+		os.Exit(serve.RunKeeper(os.Args))
 	}
 	os.Exit(cli.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
 }

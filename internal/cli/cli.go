@@ -23,7 +23,8 @@ type session struct {
 	out, err *show.Printer
 	environ  []string
 	flags    globalFlags
-	noCgroup bool // of the commands that become or start an agent
+	// noCgroup and noKeeper are of the commands that become or start muster.
+	noCgroup, noKeeper bool
 }
 
 // globalFlags are those of every command.

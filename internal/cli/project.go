@@ -8,6 +8,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/config"
 )
 
@@ -108,7 +109,7 @@ func (s *session) connect() (*client.Client, target, error) {
 
 func (s *session) dial(t target) *client.Client {
 	return client.New(client.Options{
-		Socket: t.paths.Socket, Version: Version(),
+		Socket: t.paths.Socket, Version: serve.Version(),
 		SkewWarning: func(theirs, own string) {
 			s.note("warning: the agent is muster %s and this command is %s; `muster down`, then `muster up` brings them together", theirs, own)
 		},

@@ -29,7 +29,7 @@ func (s *session) runCommand() *cobra.Command {
 			return s.foreground(cmd.Context(), loaded)
 		},
 	}
-	s.cgroupFlag(cmd)
+	s.serveFlags(cmd)
 	fl := cmd.Flags()
 	fl.SetInterspersed(false)
 	fl.StringVarP(&f.N, "workers", "n", "", "number of workers, or auto: one for each CPU (default 1)")

@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"os"
 	"strings"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
-	"github.com/muster-run/muster/internal/process/apart"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -44,16 +42,11 @@ func (s *session) upCommand() *cobra.Command {
 		},
 	}
 	flags.register(cmd)
-	s.cgroupFlag(cmd)
+	s.serveFlags(cmd)
 	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "run the agent in the background")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only show what would change")
 	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask before apps are removed")
 	return cmd
-}
-
-func (s *session) targetOf(loaded *config.Loaded) target {
-	name := loaded.Spec.Project
-	return target{name: name, file: loaded.File, paths: agent.FindRoots(s.environ).Project(name, loaded.File)}
 }
 
 // up becomes the agent, starts one, or is a client of the one that runs.
@@ -66,7 +59,7 @@ func (s *session) up(ctx context.Context, flags *upFlags, loaded *config.Loaded)
 	case running:
 		return s.update(ctx, flags, t, loaded.Spec)
 	case flags.detach:
-		return s.background(ctx, flags, t, loaded.Spec)
+		return s.background(ctx, flags, t, loaded)
 	}
 	return s.foreground(ctx, loaded)
 }
@@ -167,18 +160,21 @@ func (s *session) confirm(ctx context.Context, flags *upFlags, changes []spec.Ch
 }
 
 // background starts an agent of its own session and hands it the spec.
-func (s *session) background(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+func (s *session) background(ctx context.Context, flags *upFlags, t target, loaded *config.Loaded) error {
 	ctx, cancel := interruptible(ctx)
 	defer cancel()
-	pid, err := s.startAgent(ctx, t, wanted)
+	b := s.boot(loaded)
+	b.Spec.Apps = nil // they are applied over the API, with progress
+	b.Background, b.Rereads = true, true
+	pid, err := s.start(b).Background(ctx)
 	if fault.CodeOf(err) == fault.AgentRunning { // another `up` was faster
-		return s.join(ctx, flags, t, wanted)
+		return s.join(ctx, flags, t, loaded.Spec)
 	}
 	if err != nil {
 		return err
 	}
-	s.note("agent %d runs %s in the background, its log is %s", pid, t.name, t.paths.Log)
-	return s.apply(ctx, flags, t, wanted)
+	s.note("muster %d runs %s in the background, its log is %s", pid, t.name, t.paths.Log)
+	return s.apply(ctx, flags, t, loaded.Spec)
 }
 
 // join gives the order to an agent that another command is just starting.
@@ -190,29 +186,4 @@ func (s *session) join(ctx context.Context, flags *upFlags, t target, wanted spe
 		return err == nil, nil
 	})
 	return s.apply(ctx, flags, t, wanted)
-}
-
-// startAgent starts `muster agent` and returns when its control socket answers.
-func (s *session) startAgent(ctx context.Context, t target, wanted spec.Spec) (int, error) {
-	if err := t.paths.Prepare(); err != nil {
-		return 0, err
-	}
-	log, err := os.OpenFile(t.paths.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return 0, fault.New(fault.StateDir, "cannot open the agent's log: %w", err)
-	}
-	defer log.Close()
-	argv := []string{"muster", "agent"}
-	if s.noCgroup {
-		argv = append(argv, "--no-cgroup")
-	}
-	child, err := apart.Detach(argv, detached(s.environ), log)
-	if err != nil {
-		return 0, err
-	}
-	wanted.Apps = nil // they are applied over the API, with progress
-	if err := introduce(ctx, child, wanted); err != nil {
-		return 0, err
-	}
-	return child.PID, nil
 }

@@ -2,28 +2,11 @@ package cli
 
 import (
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// Version is the version of this binary, as Go has recorded it about the module
-// (the tag in a release) or the commit, else "dev".
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "dev"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" && len(setting.Value) >= 12 {
-			return "dev-" + setting.Value[:12]
-		}
-	}
-	return "dev"
-}
+	"github.com/muster-run/muster/internal/cli/serve"
+)
 
 func (s *session) versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -34,7 +17,7 @@ func (s *session) versionCommand() *cobra.Command {
 				Version string `json:"version"`
 				Go      string `json:"go"`
 				System  string `json:"system"`
-			}{Version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			}{serve.Version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 			if done, err := s.printData(v); done || err != nil {
 				return err
 			}
