@@ -204,3 +204,17 @@ func (l Line) forget(e saved.Listed) error {
 	}
 	return saved.Update(dir, func(p *saved.Project) bool { p.Boot = false; return true })
 }
+
+// EachSaved calls start for each project of Saved, in whose directory it is called
+// then; err says why there is nothing to start.
+func (l Line) EachSaved(start func(project string, loaded *config.Loaded, err error)) {
+	for _, e := range l.Saved() {
+		one := l
+		one.Project = func() string { return e.Key }
+		loaded, err := one.Resume(nil, nil)
+		if err == nil {
+			err = os.Chdir(e.Dir)
+		}
+		start(e.Spec.Project, loaded, err)
+	}
+}
