@@ -91,7 +91,9 @@ func (r *root) command(file *os.File) process.Command {
 
 // hello is what the next agent is told.
 func (r *root) hello() Hello {
-	h := Hello{Version: r.o.Version, Started: r.started, Agents: r.agents, Last: r.last, Upgrade: r.upgraded}
+	h := Hello{
+		Version: r.o.Version, Started: r.started, Agents: r.agents, Last: r.last, Upgrade: r.upgraded,
+	}
 	for _, sig := range r.signals.asked {
 		h.Signals = append(h.Signals, int(sig))
 	}

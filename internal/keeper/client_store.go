@@ -1,0 +1,54 @@
+package keeper
+
+import (
+	"context"
+	"os"
+	"syscall"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process"
+)
+
+// Store is what the keeper holds by name. Put does not wait for the keeper, which
+// tells of what went wrong by Troubles.
+func (c *Client) Store() process.Store { return clientStore{c} }
+
+type clientStore struct{ c *Client }
+
+// Put implements process.Store.
+func (s clientStore) Put(name string, f *os.File) error {
+	return process.WithFDs([]*os.File{f}, func(fds []int) error {
+		return s.c.tell(&request{Op: opPut, Name: text(name)}, fds...)
+	})
+}
+
+// Get implements process.Store.
+func (s clientStore) Get(name string) (*os.File, error) { return s.fetch(opGet, name) }
+
+// Take implements process.Store.
+func (s clientStore) Take(name string) (*os.File, error) { return s.fetch(opTake, name) }
+
+func (s clientStore) fetch(op, name string) (*os.File, error) {
+	a, err := s.c.call(context.Background(), &request{Op: op, Name: text(name)}, nil, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case a.reply.FDs == 0:
+		closeAll(a.fds)
+		return nil, nil
+	case len(a.fds) == 0:
+		// The kernel drops what does not fit into this process's table.
+		return nil, fault.New(fault.Internal, "cannot take %s from the keeper: %w", name, error(syscall.EMFILE))
+	}
+	closeAll(a.fds[1:])
+	return os.NewFile(uintptr(a.fds[0]), name), nil
+}
+
+// List implements process.Store. It is empty when the keeper is gone.
+func (s clientStore) List() []string {
+	a, err := s.c.call(context.Background(), &request{Op: opNames}, nil, nil)
+	if err != nil {
+		return nil
+	}
+	return fromTexts(a.reply.Names)
+}

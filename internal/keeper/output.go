@@ -1,0 +1,167 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/process/spool"
+)
+
+// outputs are the spools that an agent reads: it reads the segments itself, and
+// asks here only for what no file tells. One goroutine answers all that wait.
+type outputs struct {
+	session *session
+	last    uint64             // number given out
+	list    map[uint64]*output // used by the session's goroutine, and close after it
+
+	more  chan struct{} // holds a token while changed is not empty
+	ended chan struct{}
+	done  sync.WaitGroup
+
+	mu      sync.Mutex
+	changed []*output
+}
+
+// output is one open spool.
+type output struct {
+	spool  *spool.Spool
+	asleep atomic.Bool // a request waits for a change
+	listed bool        // it is in changed; outputs.mu guards it
+
+	mu   sync.Mutex
+	wait request // that waits; its ID is 0: none
+}
+
+func (o *outputs) open(x *session) {
+	o.session, o.list = x, map[uint64]*output{}
+	o.more, o.ended = make(chan struct{}, 1), make(chan struct{})
+	o.done.Go(o.answerChanged)
+}
+
+// close gives every spool free for the next agent.
+func (o *outputs) close() {
+	for number := range o.list {
+		o.release(number)
+	}
+	close(o.ended)
+	o.done.Wait()
+}
+
+func (o *outputs) carryOut(a *arrival) {
+	var out *output
+	if a.Op != opOutput {
+		if out = o.list[a.Out]; out == nil {
+			o.session.answer(&a.request, nil, fmt.Errorf("output %d is not open: %w", a.Out, os.ErrClosed))
+			return
+		}
+	}
+	answer, err := &reply{}, error(nil)
+	switch a.Op {
+	case opOutput:
+		answer, err = o.begin(string(a.Process))
+	case opWait:
+		out.mu.Lock()
+		out.wait = a.request // one before it is not answered any more
+		out.mu.Unlock()
+		out.asleep.Store(true)
+		o.settle(out)
+		return
+	case opCommit:
+		var skip [2]int64
+		if a.Skip != nil {
+			skip = *a.Skip
+		}
+		err = out.spool.Commit(a.Pos, skip)
+	case opRelease:
+		o.release(a.Out)
+	}
+	o.session.answer(&a.request, answer, err)
+}
+
+// begin opens the spool of a process. It stays open when the process is
+// acknowledged.
+func (o *outputs) begin(id string) (*reply, error) {
+	s, err := o.session.server.spools(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Reading(true); errors.Is(err, spool.ErrBusy) {
+		return nil, process.ErrOutputBusy
+	}
+	out := &output{spool: s}
+	o.last++
+	o.list[o.last] = out
+	s.Watch(func() { o.note(out) })
+	return &reply{Out: o.last, Dir: text(s.Dir())}, nil
+}
+
+func (o *outputs) release(number uint64) {
+	out := o.list[number]
+	delete(o.list, number)
+	out.spool.Watch(nil)
+	out.mu.Lock()
+	out.wait = request{}
+	out.mu.Unlock()
+	_ = out.spool.Reading(false) // fails only for true
+}
+
+// note remembers that a spool has changed that somebody waits for. The spool is
+// locked meanwhile.
+func (o *outputs) note(out *output) {
+	if !out.asleep.Load() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if out.listed {
+		return
+	}
+	out.listed = true
+	o.changed = append(o.changed, out)
+	select {
+	case o.more <- struct{}{}:
+	default:
+	}
+}
+
+// answerChanged runs until close.
+func (o *outputs) answerChanged() {
+	for {
+		select {
+		case <-o.more:
+		case <-o.ended:
+			return
+		}
+		o.mu.Lock()
+		changed := o.changed
+		o.changed = nil
+		for _, out := range changed {
+			out.listed = false
+		}
+		o.mu.Unlock()
+		for _, out := range changed {
+			o.settle(out)
+		}
+	}
+}
+
+// settle answers the request that waits, if the spool reaches beyond its place
+// by now, or is over.
+func (o *outputs) settle(out *output) {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	if out.wait.ID == 0 {
+		return
+	}
+	st := out.spool.State(out.wait.Pos)
+	if st.End <= out.wait.Pos && len(st.Held) == 0 && !st.Over {
+		return
+	}
+	out.asleep.Store(false)
+	o.session.answer(&out.wait, &reply{State: toState(st)}, nil)
+	out.wait = request{}
+}
