@@ -2,6 +2,7 @@ package channel
 
 import (
 	"errors"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,9 @@ const (
 	AtomicMax = 32 << 10
 	// FDsMax is how many descriptors one frame may carry (the kernel's SCM_MAX_FD).
 	FDsMax = 253
-	// FrameMax and QueueMax are the defaults of Options.
+	// FrameMax is the default of Options.FrameMax, in bytes.
 	FrameMax = 16 << 20
+	// QueueMax is the default of Options.QueueMax, in bytes.
 	QueueMax = 64 << 20
 	// fdQueueMax is how many descriptors may wait to be sent.
 	fdQueueMax = 1024
@@ -77,8 +79,8 @@ type Options struct {
 	Torn func(torn bool)
 }
 
-// Conn is one end of a channel. Send, Flush, Skipped and Close are safe for
-// concurrent use with all; Receive is too, but has one caller at a time.
+// Conn is one end of a channel. Safe for concurrent use; Receive has one caller
+// at a time, others wait for it.
 type Conn struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -114,6 +116,9 @@ func Open(fd int, o Options) *Conn {
 	if o.QueueMax == 0 {
 		o.QueueMax = QueueMax
 	}
+	if fd < 0 {
+		fd = math.MaxInt32 // no less bad, but os.NewFile makes a file of it
+	}
 	unix.CloseOnExec(fd)
 	_ = unix.SetNonblock(fd, true) // a bad descriptor shows at its first use
 	c := &Conn{file: os.NewFile(uintptr(fd), "channel"), o: o, closing: make(chan struct{})}
@@ -121,6 +126,13 @@ func Open(fd int, o Options) *Conn {
 	c.in.oob = make([]byte, unix.CmsgSpace(4*FDsMax))
 	c.mark.tell = o.Torn
 	return c
+}
+
+// Waiting is how many frames wait to be sent, and how many bytes of them are left.
+func (c *Conn) Waiting() (frames, bytes int) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return len(c.out.queue), c.out.bytes
 }
 
 // Skipped counts the empty lines that were received, and passed over.

@@ -60,13 +60,21 @@ func (c *Conn) peekFrame(ctx context.Context) (f Frame, ok bool, err error) {
 		limit = pieceAfter
 	}
 	err = c.await(ctx, limit, func(fd int) (bool, error) { return in.peekBeyond(fd, seen) })
-	unfinished := !errors.Is(err, io.EOF) && len(in.buf) > 0 && bytes.IndexByte(in.buf, '\n') < 0
-	if errors.Is(err, errSlow) || err == nil && unfinished && (in.flagged || len(in.buf) >= readMax) {
+	if errors.Is(err, errSlow) || err == nil && in.beyondSight() {
 		in.pieces = &piecemeal{}
 		c.mark.set(true)
 		err = nil
 	}
 	return Frame{}, false, err
+}
+
+// beyondSight says that looking again will not show the end of the line in buf: it
+// is too long, or descriptors end every look before it does.
+func (in *incoming) beyondSight() bool {
+	if bytes.IndexByte(in.buf, '\n') >= 0 {
+		return false
+	}
+	return len(in.buf) >= readMax || in.flagged && len(in.buf) < cap(in.buf)
 }
 
 // peekBeyond sees what is in the socket. It is done when that is more than was
@@ -113,35 +121,23 @@ func hungUp(fd int) bool {
 	return err == nil && n > 0
 }
 
-// hand gives a line to the receiver: without descriptors it stays in the socket.
+// hand gives a line to the receiver. It stays in the socket, unless it may have
+// descriptors: a look ends behind the first buffer that has some, and a sender puts
+// the first byte of a frame, and no other frame, into it. So they belong to the
+// last line in sight.
 func (c *Conn) hand(line []byte) (f Frame, ok bool, err error) {
 	in := &c.in
 	f.Data = bytes.Clone(line)
 	in.held = len(line) + 1
-	if !in.flagged {
-		return f, true, nil
+	if in.flagged && in.start+in.held == len(in.buf) {
+		err = c.release()
 	}
-	err = c.socket(func(fd int) error {
-		n, flagged, err := peek(fd, in.buf[in.start:in.start+in.held])
-		if err != nil || !flagged {
-			return err
-		}
-		if n < in.held { // the descriptors end a read before the line does
-			c.mark.set(true)
-			defer c.mark.set(false)
-		}
-		got, err := in.consume(fd, in.held)
-		in.held = 0
-		f.FDs, f.Truncated = got.fds, got.truncated
-		return err
-	})
-	if err != nil {
-		closeAll(f.FDs)
-	}
+	f.FDs, f.Truncated = in.take()
 	return f, err == nil, err
 }
 
-// release takes the line handed out last from the socket.
+// release takes the line handed out last from the socket. A sender that puts more
+// than one frame into one sendmsg has its descriptors go to the next frame.
 func (c *Conn) release() error {
 	in := &c.in
 	if in.held == 0 {
@@ -149,8 +145,11 @@ func (c *Conn) release() error {
 	}
 	return c.socket(func(fd int) error {
 		got, err := in.consume(fd, in.held)
-		closeAll(got.fds) // there are none
 		in.held = 0
+		if len(got.fds) > 0 || got.truncated {
+			got.at = in.pos - 1
+			in.rights = append(in.rights, got)
+		}
 		return err
 	})
 }
@@ -215,10 +214,10 @@ func (in *incoming) piece(fd int, p *piecemeal) (done bool, err error) {
 func (c *Conn) socket(do func(fd int) error) error {
 	var failed error
 	if err := c.raw.Control(func(fd uintptr) { failed = do(int(fd)) }); err != nil {
-		return explain("recvmsg", err)
+		return c.explain("recvmsg", err)
 	}
 	if failed != nil && !errors.Is(failed, io.EOF) {
-		return explain("recvmsg", failed)
+		return c.explain("recvmsg", failed)
 	}
 	return failed
 }

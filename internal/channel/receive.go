@@ -32,7 +32,7 @@ type incoming struct {
 	start   int
 	scanned int
 	pos     int64
-	rights  []rights // without Peek: descriptors of lines in buf
+	rights  []rights // received and not handed out
 
 	// With Peek: buf[start:start+held] is handed out and still in the socket;
 	// flagged says that there are descriptors with what is in buf; pieces is the
@@ -263,7 +263,7 @@ func (c *Conn) await(ctx context.Context, limit time.Duration, try func(fd int) 
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	if err = explain("recvmsg", err); errors.Is(err, ErrGone) {
+	if err = c.explain("recvmsg", err); errors.Is(err, ErrGone) {
 		return io.EOF // reset: the other side left something unread
 	}
 	return err

@@ -64,13 +64,13 @@ func (c *Conn) sendNow(p parcel) error {
 	var sent bool
 	var failed error
 	if err := c.raw.Control(func(fd uintptr) { sent, failed = c.write(int(fd), &p) }); err != nil {
-		return c.out.end(explain("sendmsg", err))
+		return c.out.end(c.explain("sendmsg", err))
 	}
 	if sent {
 		return nil
 	}
 	if !wait(failed) {
-		err := explain("sendmsg", failed)
+		err := c.explain("sendmsg", failed)
 		if p.begun || errors.Is(err, ErrGone) {
 			return c.out.end(err)
 		}
@@ -130,7 +130,7 @@ func (c *Conn) drain() {
 		if err != nil {
 			c.out.mu.Lock()
 			defer c.out.mu.Unlock()
-			_ = c.out.end(explain("sendmsg", err))
+			_ = c.out.end(c.explain("sendmsg", err))
 			return
 		}
 		rest = rest && c.pause()
@@ -156,7 +156,7 @@ func (c *Conn) drainSome(fd int) (done, rest bool) {
 		case wait(err):
 			return true, true
 		default:
-			_ = o.end(explain("sendmsg", err))
+			_ = o.end(c.explain("sendmsg", err))
 		}
 	}
 	o.finish()

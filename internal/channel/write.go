@@ -78,10 +78,13 @@ func wait(err error) bool {
 }
 
 // explain names an error of the socket.
-func explain(call string, err error) error {
-	switch {
-	case errors.Is(err, os.ErrClosed):
+func (c *Conn) explain(call string, err error) error {
+	select {
+	case <-c.closing:
 		return ErrClosed
+	default:
+	}
+	switch {
 	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.ENOTCONN):
 		return ErrGone
 	}
