@@ -12,6 +12,8 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output/form"
+	"github.com/muster-run/muster/internal/output/intent"
 )
 
 const (
@@ -19,10 +21,11 @@ const (
 	// much it may have given in that time.
 	commitEvery = 20 * time.Millisecond
 	commitBytes = 256 << 10
-	// heldBytes may wait behind an unfinished line before that is committed too.
-	heldBytes = 1 << 20
+	// heldBytes of a source may wait behind an unfinished line before that is
+	// recorded as far as it goes. A spool holds twice as much.
+	heldBytes = 4 << 20
 
-	stdout, stderr = "stdout", "stderr"
+	stdout, stderr = form.Stdout, form.Stderr
 )
 
 // tailLines is how many lines of its own a process keeps: the memory of its slot
@@ -54,22 +57,29 @@ type Attachment struct {
 	tail   []string // the last lines, at most tailLines
 
 	// Owned by run.
-	lines  [2]splitter // stdout, stderr
-	batch  []api.Record
-	seq    uint64    // of its last record
-	open   int       // bytes given by the source and not committed
-	ripe   time.Time // when they are committed; zero: not before there are more
-	atRisk bool      // an unfinished line was committed
-	at     time.Time // of the last bytes
+	lines     [2]splitter // stdout, stderr
+	batch     []item
+	seq       uint64    // of its last record
+	open      int       // bytes given by the source since the last commit
+	ripe      time.Time // when they are committed; zero: not before there are more
+	at        time.Time // of the last bytes
+	progress  *intent.Progress
+	recorded  intent.Ruler // the lines that are records
+	committed intent.Place
 }
 
 // Attach reads a source to its end in a goroutine of its own, records its lines
 // and closes it. onLine (nil: none) gets every record, in order; it must not
 // block. When ctx or the Log ends before, what is not recorded stays uncommitted
-// in the source.
+// in the source. A source that an earlier Log has read begins where the records
+// of that end, as the Intent tells by the worker's ID.
 func (l *Log) Attach(ctx context.Context, w Worker, src Source, onLine func(api.Record)) *Attachment {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &Attachment{log: l, worker: w, src: src, onLine: onLine, cancel: cancel, done: newDone()}
+	a := &Attachment{
+		log: l, worker: w, src: src, onLine: onLine, cancel: cancel, done: newDone(),
+		progress: intent.NewProgress(w.ID), committed: intent.Place{Pos: -1},
+	}
+	a.resume()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -81,6 +91,30 @@ func (l *Log) Attach(ctx context.Context, w Worker, src Source, onLine func(api.
 	l.attached[a] = true
 	go a.run(ctx)
 	return a
+}
+
+// resume moves the source behind what an earlier Log has recorded of it, and
+// finds the last lines of it.
+func (a *Attachment) resume() {
+	if p, ok := a.log.ledger.Take(a.worker.ID); ok {
+		if err := a.src.Commit(p.Pos, p.Skip); err != nil {
+			a.log.warns.warn(fault.New(fault.LogWrite, "output of %s cannot be committed: %w", a.name(), err))
+		}
+		a.log.ledger.Forget(a.worker.ID)
+	}
+	if !a.worker.Adopted {
+		return
+	}
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	if r := a.log.rings[a.worker.Slot]; r != nil {
+		for _, e := range r.all() {
+			if e.PID == a.worker.PID || e.PID == 0 { // a text file does not tell
+				a.tail = append(a.tail, e.Line)
+			}
+		}
+		a.tail = slices.Clone(a.tail[max(0, len(a.tail)-tailLines):])
+	}
 }
 
 // Done is closed once everything up to the end of the source is recorded (or
@@ -103,11 +137,11 @@ func (a *Attachment) Last() []string {
 	return slices.Clone(a.tail)
 }
 
-func (a *Attachment) remember(batch []api.Record) {
+func (a *Attachment) remember(batch []item) {
 	a.tailMu.Lock()
 	defer a.tailMu.Unlock()
-	for _, r := range batch[max(0, len(batch)-tailLines):] {
-		a.tail = append(a.tail, r.Line)
+	for _, e := range batch[max(0, len(batch)-tailLines):] {
+		a.tail = append(a.tail, e.Line)
 	}
 	a.tail = slices.Delete(a.tail, 0, max(0, len(a.tail)-tailLines))
 }
@@ -185,21 +219,39 @@ func (a *Attachment) take(ctx context.Context, stream int, data []byte, at time.
 	if i != 1 {
 		i = 0
 	}
+	pos, next, skipped := a.src.Where()
+	a.progress.Add(intent.Chunk{Stream: i, Pos: pos, Next: next, Size: skipped + len(data), Skipped: skipped})
+	a.recorded.To[i] += int64(skipped)
 	a.lines[i].feed(data, a.log.lineMax(), a.yield(i))
+	a.makeRoom()
 	a.flush(ctx)
 }
 
+// makeRoom records an unfinished line as far as it goes, when too much waits
+// behind it: the source keeps all from its first byte on.
+func (a *Attachment) makeRoom() {
+	for range a.lines {
+		place, i := a.progress.Place(&a.recorded)
+		if i < 0 || a.progress.Held(place) < heldBytes {
+			return
+		}
+		a.lines[i].cut(a.log.lineMax(), a.yield(i))
+	}
+}
+
 // yield adds lines of a stream to the batch.
-func (a *Attachment) yield(i int) func(line string, cut bool) {
+func (a *Attachment) yield(i int) lineFunc {
 	stream := stdout
 	if i == 1 {
 		stream = stderr
 	}
-	return func(line string, cut bool) {
-		a.batch = append(a.batch, api.Record{
+	return func(line string, cut bool, used int) {
+		a.recorded.To[i] += int64(used)
+		r := api.Record{
 			Time: a.at, App: a.log.app, Slot: a.worker.Slot, PID: a.worker.PID,
 			Stream: stream, Line: line, Cut: cut,
-		})
+		}
+		a.batch = append(a.batch, item{entry{0, r}, intent.Mark{Source: a.progress, Stream: i, End: a.recorded.To[i]}})
 	}
 }
 
@@ -211,40 +263,35 @@ func (a *Attachment) flush(ctx context.Context) {
 	a.remember(a.batch)
 	a.seq = a.log.record(ctx, a.batch)
 	if a.onLine != nil {
-		for _, r := range a.batch {
-			a.onLine(r)
+		for i := range a.batch {
+			a.onLine(a.batch[i].Record)
 		}
 	}
 	clear(a.batch)
 	a.batch = a.batch[:0]
 }
 
-// commit commits the source if what it gave is written, and else tries again
-// soon. An unfinished line, which is nowhere else yet, delays it.
+// commit commits the source as far as its lines are written, and else tries
+// again soon. Of an unfinished line, which is nowhere else yet, it keeps all.
 func (a *Attachment) commit(ctx context.Context) {
-	unfinished := a.unfinished()
-	if unfinished && a.open < heldBytes+a.log.lineMax() {
-		a.ripe = time.Time{}
-		return
-	}
 	a.ripe = time.Now().Add(5 * commitEvery)
-	if !a.log.waitWritten(ctx, a.seq) {
-		return
+	if a.log.waitWritten(ctx, a.seq) {
+		a.tryCommit()
 	}
-	a.tryCommit()
-	a.atRisk = unfinished
 }
 
 func (a *Attachment) tryCommit() {
-	_, next, _ := a.src.Where()
-	if err := a.src.Commit(next, [2]int64{}); err != nil {
-		a.log.warns.warn(fault.New(fault.LogWrite, "output of %s cannot be committed: %w", a.name(), err))
-		return
+	p, _ := a.progress.Place(&a.recorded)
+	if p != a.committed {
+		if err := a.src.Commit(p.Pos, p.Skip); err != nil {
+			a.log.warns.warn(fault.New(fault.LogWrite, "output of %s cannot be committed: %w", a.name(), err))
+			return
+		}
+		a.committed = p
+		a.progress.Commit(&a.recorded)
 	}
 	a.open, a.ripe = 0, time.Time{}
 }
-
-func (a *Attachment) unfinished() bool { return len(a.lines[0].part)+len(a.lines[1].part) > 0 }
 
 // finish records the unfinished lines at the end of the source.
 func (a *Attachment) finish(ctx context.Context) {
@@ -275,12 +322,9 @@ func (a *Attachment) pause(ctx context.Context) bool {
 }
 
 // leave ends before the source does: the next reader finds what is not
-// committed. Where an unfinished line was, its part is recorded now.
+// committed, an unfinished line from its beginning.
 func (a *Attachment) leave(ctx context.Context) {
-	if a.atRisk {
-		a.takeRest(ctx)
-	}
-	if a.open == 0 || a.unfinished() {
+	if a.open == 0 {
 		return
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)

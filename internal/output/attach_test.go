@@ -83,16 +83,16 @@ func TestCommitFollowsTheFile(t *testing.T) {
 	}
 }
 
-func TestUnfinishedLineHoldsTheCommit(t *testing.T) {
+func TestUnfinishedLineIsNotCommitted(t *testing.T) {
 	l := open(t, options(t))
 	s := newScript()
 	ctx, cancel := context.WithCancel(t.Context())
 	a := l.Attach(ctx, Worker{}, s, nil)
 	s.out("finished\nname: ")
-	waitFor(t, "the record", func() bool { return len(l.Last(0, -1)) == 1 })
+	waitFor(t, "the commit", func() bool { _, committed, _ := s.state(); return committed == len("finished\n") })
 	<-time.After(5 * commitEvery) // nothing may happen in this time
-	if _, committed, _ := s.state(); committed != 0 {
-		t.Error("committed with an unfinished line at hand")
+	if _, committed, _ := s.state(); committed != len("finished\n") {
+		t.Error("the unfinished line is committed")
 	}
 	s.out("joe\n")
 	waitFor(t, "the commit", func() bool { given, committed, _ := s.state(); return given == committed })

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output/form"
+	"github.com/muster-run/muster/internal/output/intent"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -24,7 +26,7 @@ type fileTarget struct {
 	old  *archive
 
 	file    *os.File // nil: to be opened
-	id      fileID
+	id      intent.FileID
 	size    int64 // of the file, when this target last looked
 	special bool  // a pipe or device: not rotated, not read back
 	newline bool  // an earlier agent left a torn line at the end
@@ -35,8 +37,6 @@ type fileTarget struct {
 
 	notBefore time.Time // no rotation, after one that failed
 }
-
-type fileID struct{ dev, ino uint64 }
 
 func newFileTarget(l *Log, s spec.Log, path string) *fileTarget {
 	t := &fileTarget{log: l, set: s, path: path}
@@ -73,7 +73,7 @@ func (t *fileTarget) drop() {
 	t.torn, t.tornLen, t.size = nil, 0, 0
 }
 
-func (t *fileTarget) write(list []entry) (int, error) {
+func (t *fileTarget) write(list []item) (int, error) {
 	if err := t.ensure(); err != nil {
 		return 0, err
 	}
@@ -85,14 +85,37 @@ func (t *fileTarget) write(list []entry) (int, error) {
 		}
 		t.encode(list)
 	}
-	n, err := t.file.Write(t.buf)
-	done := t.account(n)
+	done, err := t.append(list[:len(t.ends)])
 	if st, e := statOf(t.file); e == nil && !t.special {
 		t.size = st.Size
 		if st.Nlink == 0 { // deleted under our hands: write it again
 			t.change(t.drop)
 			return 0, nil
 		}
+	}
+	return done, err
+}
+
+// append writes buf, which holds a list, and returns how many of it are written.
+func (t *fileTarget) append(list []item) (int, error) {
+	if t.special {
+		n, err := t.file.Write(t.buf)
+		return t.account(n), err
+	}
+	ledger := t.log.ledger
+	for i := range list {
+		ledger.Plan(list[i].Mark)
+	}
+	w := intent.Write{Path: t.path, File: t.id, Before: t.size - t.tornLen, After: t.size + int64(len(t.buf))}
+	ledger.Begin(w)
+	n, err := t.file.Write(t.buf)
+	done := t.account(n)
+	if n < len(t.buf) {
+		for i := range list[:done] {
+			ledger.Done(list[i].Mark)
+		}
+		w.Before = t.size - t.tornLen
+		ledger.Fail(w)
 	}
 	return done, err
 }
@@ -129,7 +152,7 @@ func (t *fileTarget) account(n int) int {
 
 // encode fills buf with as many records as fit into the file and one write, and
 // at least one when the file is empty or holds the head of a torn one.
-func (t *fileTarget) encode(list []entry) {
+func (t *fileTarget) encode(list []item) {
 	t.buf, t.ends = t.buf[:0], t.ends[:0]
 	if cap(t.buf) > 4*writeBytes {
 		t.buf = nil
@@ -142,7 +165,7 @@ func (t *fileTarget) encode(list []entry) {
 		if i == 0 && t.torn != nil {
 			t.buf = append(t.buf, t.torn...)
 		} else {
-			t.buf = appendRecord(t.buf, &list[i].Record, t.set.Format)
+			t.buf = form.Append(t.buf, &list[i].Record, t.set.Format)
 		}
 		first := t.torn != nil && i == 0 || t.size == 0 && i == 0
 		if !first && t.full(len(t.buf)) {
@@ -166,8 +189,8 @@ func (t *fileTarget) ensure() error {
 	if t.file != nil {
 		var st syscall.Stat_t
 		err := syscall.Stat(t.path, &st)
-		if err == nil && t.id == idOf(&st) {
-			if !t.special && st.Size < t.size { // truncated from outside
+		if err == nil && t.id == intent.IDOf(&st) {
+			if !t.special && (st.Size < t.size || t.torn == nil) { // truncated from outside, or grown
 				t.size, t.torn, t.tornLen = st.Size, nil, 0
 			}
 			return nil
@@ -194,13 +217,11 @@ func (t *fileTarget) open() error {
 		f.Close()
 		return err
 	}
-	t.file, t.id, t.size = f, idOf(st), st.Size
+	t.file, t.id, t.size = f, intent.IDOf(st), st.Size
 	t.special = st.Mode&syscall.S_IFMT != syscall.S_IFREG
 	t.newline = !t.special && t.size > 0 && !endsLine(t.path, t.size)
 	return nil
 }
-
-func idOf(st *syscall.Stat_t) fileID { return fileID{uint64(st.Dev), st.Ino} }
 
 // endsLine says whether a file's last byte is a newline (or cannot be read).
 func endsLine(path string, size int64) bool {

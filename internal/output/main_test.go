@@ -38,6 +38,7 @@ type script struct {
 	onSync func()
 
 	mu        sync.Mutex
+	was       int // given before the last chunk
 	given     int
 	committed int
 	closed    bool
@@ -62,6 +63,7 @@ func (s *script) Next(ctx context.Context) (int, []byte, time.Time, error) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.was = s.given
 		s.given += len(c.text)
 		return c.stream, []byte(c.text), time.Now(), nil
 	case <-ctx.Done():
@@ -69,7 +71,12 @@ func (s *script) Next(ctx context.Context) (int, []byte, time.Time, error) {
 	}
 }
 
-func (s *script) Where() (pos, next int64, skipped int) { return 0, 0, 0 }
+// Where counts what was given.
+func (s *script) Where() (pos, next int64, skipped int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(s.was), int64(s.given), 0
+}
 
 func (s *script) Commit(pos int64, skip [2]int64) error {
 	s.mu.Lock()
@@ -77,7 +84,7 @@ func (s *script) Commit(pos int64, skip [2]int64) error {
 	if s.onSync != nil {
 		s.onSync()
 	}
-	s.committed = s.given
+	s.committed = int(pos + skip[0] + skip[1])
 	return nil
 }
 

@@ -7,16 +7,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output/intent"
 	"github.com/muster-run/muster/spec"
 )
 
 // Source is what a process printed, in order, each byte once. Next blocks until
 // there is more; stream is 1 or 2, data is valid until the next call, io.EOF
 // follows the last byte of a process that has ended. A Next whose context ends
-// loses nothing. Commit says that all that Next returned is recorded.
-// An Attachment uses it from one goroutine and closes it.
+// loses nothing. Where and Commit are those of process.Output. An Attachment uses
+// it from one goroutine (Commit first, perhaps, from that of Attach) and closes it.
 type Source interface {
 	Next(ctx context.Context) (stream int, data []byte, at time.Time, err error)
 	Where() (pos, next int64, skipped int)
@@ -32,10 +32,10 @@ type Options struct {
 	Log spec.Log
 	// File is the absolute path of the log file, for the target file.
 	File string
-	// Intent is a memory file (NewIntent) that outlives the agent: with it each
+	// Intent is a memory file (NewIntent), kept in a Store that outlives the agent: with it each
 	// line is in the log file exactly once however the agent ends, as long as the
 	// workers are attached with their ID. What an earlier Log has left there is
-	// settled by Open. The Log takes it over and closes it. nil: none.
+	// settled by Open, which takes it over: the Log closes it. nil: none.
 	Intent *os.File
 	// Warn is told what is wrong with the target, at most once a minute for
 	// each cause, from a goroutine of the Log; nil: nobody is.
@@ -61,7 +61,8 @@ type Log struct {
 	closed    bool
 	queue     queue // what the target has not got yet
 	view      view  // the log file as far as the queue has been written to it
-	history   bool  // the files hold records from before the Log was opened
+	ledger    *intent.Ledger
+	history   bool // the files hold records from before the Log was opened
 
 	// moving is held while files are renamed or replaced, before mu.
 	moving sync.Mutex
@@ -82,6 +83,9 @@ type Counts struct {
 // closeTimeout bounds Close: the attachments and the target get this long.
 const closeTimeout = 5 * time.Second
 
+// NewIntent makes the file for Options.Intent.
+func NewIntent() (*os.File, error) { return intent.New() }
+
 // Open starts a Log. It fails only on a setting that makes no sense; a target
 // that is not there yet is a warning, and tried again every second.
 func Open(o Options) (*Log, error) {
@@ -96,6 +100,10 @@ func Open(o Options) (*Log, error) {
 	}
 	l.warns.tell = o.Warn
 	l.queue.progress = newDone()
+	l.ledger = intent.Open(o.Intent, l.warns.warn) // before the target looks at its file
+	if o.Intent != nil && o.Log.Target == spec.LogFile {
+		l.refill(o.File)
+	}
 	w := &writer{log: l, target: build(l)}
 	l.view = w.target.view()
 	l.history = l.view.file != nil && l.view.size > 0 || len(backups(l.view.path)) > 0
@@ -208,20 +216,21 @@ func (l *Log) Last(slot, n int) []string {
 }
 
 // record keeps a batch of records of one slot and returns the place of the last.
-func (l *Log) record(ctx context.Context, batch []api.Record) uint64 {
+func (l *Log) record(ctx context.Context, batch []item) uint64 {
 	l.waitForRoom(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range batch {
+	for i := range batch {
+		e := &batch[i]
 		l.seq++
-		e := entry{l.seq, r}
-		l.ring(r.Slot).add(e, l.set.Lines)
+		e.seq = l.seq
+		l.ring(e.Slot).add(e.entry, l.set.Lines)
 		for f := range l.followers {
-			f.offer(r)
+			f.offer(e.Record)
 		}
 		l.enqueue(e)
-		l.counts.Bytes += uint64(len(r.Line))
-		if r.Stream == stderr {
+		l.counts.Bytes += uint64(len(e.Line))
+		if e.Record.Stream == stderr {
 			l.counts.Stderr++
 		} else {
 			l.counts.Stdout++

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/internal/output/form"
 )
 
 // Read gives the newest n records (n < 0: all) that pass the filter to yield,
@@ -146,7 +147,10 @@ func (l *Log) remembered(f Filter, n int) (list []api.Record, enough bool) {
 // unwritten needs l.mu. It returns what a reader of the file does not find there
 // yet, and what the file will never get of the newest records.
 func (l *Log) unwritten() []api.Record {
-	list := slices.Concat(l.queue.flying, l.queue.waiting)
+	var list []entry
+	for _, e := range slices.Concat(l.queue.flying, l.queue.waiting) {
+		list = append(list, e.entry)
+	}
 	if l.queue.lost > 0 {
 		last := l.queue.written
 		if len(list) > 0 {
@@ -290,7 +294,7 @@ func (s snapshot) scan(segment int, offset int64, yield func(api.Record) error) 
 		r = f
 	}
 	err := scanLines(r, offset, func(line []byte) error {
-		if rec, ok := decode(line, s.app); ok {
+		if rec, ok := form.Decode(line, s.app); ok {
 			return yield(rec)
 		}
 		return nil

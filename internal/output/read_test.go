@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/internal/output/form"
 )
 
 // want is "line from" to "line to-1".
@@ -298,8 +299,8 @@ func TestManyWorkers(t *testing.T) {
 }
 
 func FuzzReadBack(f *testing.F) {
-	r := sample("x")
-	f.Add(append(appendJSON(nil, &r), appendText(nil, &r)...), int64(3))
+	r := api.Record{Time: time.Unix(5, 0), App: "web", Slot: 2, PID: 4711, Stream: stderr, Line: "x"}
+	f.Add(form.Append(form.Append(nil, &r, "json"), &r, "text"), int64(3))
 	f.Add([]byte("{\"torn\n\n\x00\nfree text"), int64(0))
 	f.Fuzz(func(t *testing.T, b []byte, offset int64) {
 		path := t.TempDir() + "/web.log"

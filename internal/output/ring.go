@@ -1,6 +1,9 @@
 package output
 
-import "github.com/muster-run/muster/api"
+import (
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/internal/output/intent"
+)
 
 // ringBytes bounds the text that one slot keeps in memory, whatever Log.Lines says.
 const ringBytes = 2 << 20
@@ -9,6 +12,12 @@ const ringBytes = 2 << 20
 type entry struct {
 	seq uint64
 	api.Record
+}
+
+// item is an entry on its way to the target.
+type item struct {
+	entry
+	intent.Mark // nowhere: a notice
 }
 
 // ring holds the last records of one slot. It grows as it fills.

@@ -47,7 +47,7 @@ func (d *datagrams) reopen() {
 	}
 }
 
-func (d *datagrams) write(list []entry) (int, error) {
+func (d *datagrams) write(list []item) (int, error) {
 	for i := range list {
 		if i == 256 {
 			return i, nil // so that whoever waits sees it move

@@ -14,7 +14,7 @@ import (
 func splitAll(data string, step, max int) []string {
 	var s splitter
 	got := []string{}
-	yield := func(line string, cut bool) {
+	yield := func(line string, cut bool, _ int) {
 		if cut {
 			line += "…"
 		}
@@ -68,7 +68,7 @@ func TestSplitEndless(t *testing.T) {
 	var s splitter
 	n := 0
 	for range 1000 {
-		s.feed(bytes.Repeat([]byte("a"), 1000), 1024, func(line string, cut bool) {
+		s.feed(bytes.Repeat([]byte("a"), 1000), 1024, func(line string, cut bool, _ int) {
 			if !cut || len(line) != 1024 {
 				t.Fatal(cut, len(line))
 			}
@@ -95,7 +95,13 @@ func FuzzSplit(f *testing.F) {
 		var s splitter
 		var back strings.Builder
 		var all []string
-		yield := func(line string, cut bool) {
+		taken := 0
+		yield := func(line string, cut bool, used int) {
+			end := data[taken+len(line) : taken+used]
+			if data[taken:taken+len(line)] != line || cut && end != "" || end != "" && end != "\n" && end != "\r\n" {
+				t.Fatalf("%q is not at %d of %q, or does not take %d bytes", line, taken, data, used)
+			}
+			taken += used
 			if len(line) > most || strings.Contains(line, "\n") {
 				t.Fatalf("%q", line)
 			}
@@ -114,6 +120,9 @@ func FuzzSplit(f *testing.F) {
 			rest = rest[n:]
 		}
 		s.rest(most, yield)
+		if taken != len(data) {
+			t.Fatalf("%d bytes of %q are taken", taken, data)
+		}
 		want := strings.ReplaceAll(data, "\r\n", "\n")
 		// An unfinished last line is given a newline.
 		if want != "" && !strings.HasSuffix(want, "\n") {

@@ -29,7 +29,7 @@ const (
 type target interface {
 	// write records the first entries of a list (at least one, or err says why
 	// not) and returns how many.
-	write(list []entry) (done int, err error)
+	write(list []item) (done int, err error)
 	// view is the file for readers; zero where there is none.
 	view() view
 	// reopen makes the next write open the file or socket anew.
@@ -48,15 +48,15 @@ type view struct {
 // discard is the target "none".
 type discard struct{}
 
-func (discard) write(list []entry) (int, error) { return len(list), nil }
-func (discard) view() view                      { return view{} }
-func (discard) reopen()                         {}
-func (discard) close()                          {}
+func (discard) write(list []item) (int, error) { return len(list), nil }
+func (discard) view() view                     { return view{} }
+func (discard) reopen()                        {}
+func (discard) close()                         {}
 
 // queue holds what is not written yet. It is part of Log and guarded by its mu.
 type queue struct {
-	flying  []entry // the writer is at these
-	waiting []entry
+	flying  []item // the writer is at these
+	waiting []item
 	bytes   int    // of both
 	written uint64 // seq of the last record that is written
 
@@ -85,8 +85,8 @@ func (q *queue) hopeless() bool {
 	return q.stands()
 }
 
-func (q *queue) push(e entry) {
-	q.waiting = append(q.waiting, e)
+func (q *queue) push(e *item) {
+	q.waiting = append(q.waiting, *e)
 	q.bytes += len(e.Line) + entryBytes
 }
 
@@ -97,7 +97,7 @@ func (q *queue) step() {
 
 // enqueue needs l.mu. While the target stands, what does not fit is dropped, and
 // goes on being dropped until half of the queue is free.
-func (l *Log) enqueue(e entry) {
+func (l *Log) enqueue(e *item) {
 	q := &l.queue
 	full := q.bytes > queueBytes || q.dropping && q.bytes > queueBytes/2
 	if full && q.stands() {
@@ -124,7 +124,7 @@ func (l *Log) pushNotice() {
 	} else if l.queue.why != nil {
 		why = l.queue.why.Error()
 	}
-	l.queue.push(entry{0, l.notice(fmt.Sprintf("%d lines lost: %s", l.queue.lost, why))})
+	l.queue.push(&item{entry: entry{0, l.notice(fmt.Sprintf("%d lines lost: %s", l.queue.lost, why))}})
 	l.queue.lost = 0
 }
 
@@ -199,6 +199,7 @@ func (w *writer) run() {
 		case <-w.log.quit:
 			w.drain()
 			w.log.replace(w.bury)
+			w.log.ledger.Close()
 			return
 		}
 	}
@@ -225,6 +226,9 @@ func (w *writer) drain() {
 			return
 		}
 		done, err := w.target.write(list)
+		for i := range list[:done] {
+			w.log.ledger.Done(list[i].Mark)
+		}
 		w.log.done(done, err, w.target.view())
 		if err != nil {
 			w.log.warns.warn(fault.New(fault.LogWrite, "the log of %s cannot be written: %w", w.log.app, err))
@@ -234,7 +238,7 @@ func (w *writer) drain() {
 }
 
 // take moves what waits into the writer's hands.
-func (l *Log) take() []entry {
+func (l *Log) take() []item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	q := &l.queue

@@ -1,4 +1,4 @@
-package output
+package form
 
 import (
 	"encoding/json"
@@ -47,7 +47,7 @@ func TestTextForm(t *testing.T) {
 	if got, want := string(appendText(nil, &r)), "2026-11-22T05:03:54.123Z web#2 err hello world\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	r.Cut, r.Stream = true, stdout
+	r.Cut, r.Stream = true, Stdout
 	if got, want := string(appendText(nil, &r)), "2026-11-22T05:03:54.123Z web#2 out+ hello world\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -56,11 +56,11 @@ func TestTextForm(t *testing.T) {
 func TestTextRoundTrip(t *testing.T) {
 	for _, r := range []api.Record{
 		sample(""), sample("a b  c"), sample("\xff{"),
-		{Time: sample("").Time, App: "web", Slot: -1, Stream: stderr, Line: "muster: 3 lines lost"},
-		{Time: sample("").Time, App: "web", Slot: 0, Stream: stdout, Line: " x", Cut: true},
+		{Time: sample("").Time, App: "web", Slot: -1, Stream: Stderr, Line: "muster: 3 lines lost"},
+		{Time: sample("").Time, App: "web", Slot: 0, Stream: Stdout, Line: " x", Cut: true},
 	} {
 		line := strings.TrimSuffix(string(appendText(nil, &r)), "\n")
-		got, ok := decode([]byte(line), "other")
+		got, ok := Decode([]byte(line), "other")
 		r.Time, r.PID = r.Time.Truncate(time.Millisecond), 0
 		if diff := cmp.Diff(r, got); !ok || diff != "" {
 			t.Errorf("%q: %v %s", line, ok, diff)
@@ -70,12 +70,12 @@ func TestTextRoundTrip(t *testing.T) {
 
 func TestDecodeForeignAndTorn(t *testing.T) {
 	for _, line := range []string{`{"time":"2026-11-2`, `{"a":1}`, `{`, ``} {
-		if r, ok := decode([]byte(line), "web"); ok {
+		if r, ok := Decode([]byte(line), "web"); ok {
 			t.Errorf("%q is %+v", line, r)
 		}
 	}
 	for _, line := range []string{"somebody wrote this", "2026-11-22T05:03:5", "2026-11-22T05:03:54.123Z web#x out a", "2026-11-22T05:03:54.123Z web#1 sideways a"} {
-		r, ok := decode([]byte(line), "web")
+		r, ok := Decode([]byte(line), "web")
 		if !ok || r.Line != line || r.Slot != -1 || r.App != "web" {
 			t.Errorf("%q is %+v, %v", line, r, ok)
 		}
@@ -109,7 +109,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendText(nil, &r))
 	f.Add(appendJSON(nil, &r))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		decode(b, "web")
+		Decode(b, "web")
 		if got, ok := decodeOwn(b); ok {
 			var want api.Record
 			if err := json.Unmarshal(b, &want); err == nil && !cmp.Equal(want, got) {
@@ -124,7 +124,7 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		r := sample(line)
 		b := appendJSON(nil, &r)
-		got, ok := decode(b[:len(b)-1], "other")
+		got, ok := Decode(b[:len(b)-1], "other")
 		var wire api.Record
 		text, _ := json.Marshal(sample(line))
 		if err := json.Unmarshal(text, &wire); err != nil {

@@ -1,4 +1,4 @@
-package output
+package intent
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,9 +29,8 @@ const (
 // errIntent says that a text is no note.
 var errIntent = errors.New("no intent")
 
-// NewIntent makes the memory file for Options.Intent. It belongs into a Store
-// that outlives the agent, whose duplicates of it are the same file.
-func NewIntent() (*os.File, error) {
+// New makes the memory file for a Ledger.
+func New() (*os.File, error) {
 	fd, err := unix.MemfdCreate("muster log", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
@@ -38,40 +38,51 @@ func NewIntent() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "intent"), nil
 }
 
-// place is how far a source is recorded: all before pos, and of what is behind
+// Place is how far a source is recorded: all before Pos, and of what is behind
 // it the first bytes of each stream.
-type place struct {
-	pos  int64
-	skip [2]int64
+type Place struct {
+	Pos  int64
+	Skip [2]int64
 }
 
-// note is what the writer is about to do to the log file, and what becomes of
-// the sources by that.
+// FileID tells a file from all others, whatever its name.
+type FileID struct{ Dev, Ino uint64 }
+
+// IDOf is the FileID in the answer of stat(2).
+func IDOf(st *syscall.Stat_t) FileID { return FileID{uint64(st.Dev), st.Ino} }
+
+// Write is a write to a log file. The zero value is none.
+type Write struct {
+	Path   string // absolute
+	File   FileID
+	Before int64 // size of the file up to its last whole record
+	After  int64 // size once all is written
+}
+
+// note is a write, and what becomes of the sources by it.
 type note struct {
-	path   string // "": no file, the sources are where they are after it
-	id     fileID
-	before int64 // size of the file up to its last whole record
-	after  int64 // size once all is written
-	list   []noted
+	Write
+	list []noted
 }
 
 // noted is one source that is recorded further than it is committed.
 type noted struct {
 	id            string
-	before, after place
+	before, after Place
+	lives         int64 // Ledgers that have found it and not met its source
 }
 
 // append encodes a note.
 func (n *note) append(b []byte) []byte {
-	b = appendName(b, n.path)
-	for _, v := range [...]uint64{n.id.dev, n.id.ino, uint64(n.before), uint64(n.after), uint64(len(n.list))} {
+	b = appendName(b, n.Path)
+	for _, v := range [...]uint64{n.File.Dev, n.File.Ino, uint64(n.Before), uint64(n.After), uint64(len(n.list))} {
 		b = binary.AppendUvarint(b, v)
 	}
 	for i := range n.list {
 		e := &n.list[i]
-		b = appendName(b, e.id)
-		for _, p := range [...]place{e.before, e.after} {
-			for _, v := range [...]int64{p.pos, p.skip[0], p.skip[1]} {
+		b = binary.AppendUvarint(appendName(b, e.id), uint64(e.lives))
+		for _, p := range [...]Place{e.before, e.after} {
+			for _, v := range [...]int64{p.Pos, p.Skip[0], p.Skip[1]} {
 				b = binary.AppendUvarint(b, uint64(v))
 			}
 		}
@@ -86,11 +97,11 @@ func appendName(b []byte, s string) []byte {
 // decodeNote is the reverse of append; it refuses what append does not write.
 func decodeNote(b []byte) (note, error) {
 	d := noteReader{rest: b}
-	n := note{path: d.text()}
-	n.id.dev, n.id.ino = d.number(), d.number()
-	n.before, n.after = d.size(), d.size()
+	n := note{Write: Write{Path: d.text()}}
+	n.File.Dev, n.File.Ino = d.number(), d.number()
+	n.Before, n.After = d.size(), d.size()
 	for left := d.number(); left > 0 && !d.bad; left-- {
-		e := noted{id: d.text()}
+		e := noted{id: d.text(), lives: d.size()}
 		e.before, e.after = d.place(), d.place()
 		n.list = append(n.list, e)
 	}
@@ -137,23 +148,23 @@ func (d *noteReader) text() string {
 	return s
 }
 
-func (d *noteReader) place() place {
-	return place{d.size(), [2]int64{d.size(), d.size()}}
+func (d *noteReader) place() Place {
+	return Place{d.size(), [2]int64{d.size(), d.size()}}
 }
 
-// intent is the file that notes are kept in. Its regions are written in turn, so
+// file is what notes are kept in. Its regions are written in turn, so
 // that the note before is whole while one is written.
-type intent struct {
-	file *os.File
+type file struct {
+	os   *os.File
 	last uint64 // number of the newest note
 	slot int    // region that holds it; -1: none
 	buf  []byte
 }
 
-// openIntent reads the newest whole note of a file; a file without one holds an
+// openFile reads the newest whole note of a file; a file without one holds an
 // empty note.
-func openIntent(f *os.File) (*intent, note) {
-	in := &intent{file: f, slot: -1}
+func openFile(f *os.File) (*file, note) {
+	in := &file{os: f, slot: -1}
 	var newest note
 	for slot := range 2 * intentPairs {
 		number, n, err := in.load(slot)
@@ -172,10 +183,10 @@ func region(slot int) (offset, size int64) {
 }
 
 // load reads the note in a slot.
-func (in *intent) load(slot int) (uint64, note, error) {
+func (in *file) load(slot int) (uint64, note, error) {
 	offset, size := region(slot)
 	var head [intentHead]byte
-	if _, err := in.file.ReadAt(head[:], offset); err != nil {
+	if _, err := in.os.ReadAt(head[:], offset); err != nil {
 		return 0, note{}, err
 	}
 	length := int64(binary.LittleEndian.Uint32(head[16:]))
@@ -183,7 +194,7 @@ func (in *intent) load(slot int) (uint64, note, error) {
 		return 0, note{}, errIntent
 	}
 	text := make([]byte, length)
-	if _, err := in.file.ReadAt(text, offset+int64(intentHead)); err != nil {
+	if _, err := in.os.ReadAt(text, offset+int64(intentHead)); err != nil {
 		return 0, note{}, err
 	}
 	if binary.LittleEndian.Uint32(head[20:]) != sumOf(head[:20], text) {
@@ -198,7 +209,7 @@ func sumOf(head, text []byte) uint32 {
 }
 
 // write makes n the newest note.
-func (in *intent) write(n *note) error {
+func (in *file) write(n *note) error {
 	b := append(in.buf[:0], intentMark...)
 	b = append(b, make([]byte, intentHead-len(intentMark))...)
 	b = n.append(b)
@@ -211,7 +222,7 @@ func (in *intent) write(n *note) error {
 		return err
 	}
 	offset, _ := region(slot)
-	if _, err := in.file.WriteAt(b, offset); err != nil {
+	if _, err := in.os.WriteAt(b, offset); err != nil {
 		return err
 	}
 	in.last, in.slot = in.last+1, slot
@@ -219,7 +230,7 @@ func (in *intent) write(n *note) error {
 }
 
 // free is the first region that holds so many bytes, but not the newest note.
-func (in *intent) free(length int64) (int, error) {
+func (in *file) free(length int64) (int, error) {
 	for slot := range 2 * intentPairs {
 		if _, size := region(slot); length <= size && slot != in.slot {
 			return slot, nil

@@ -1,4 +1,5 @@
-package output
+// Package form is how a record looks in a log file: a line of JSON or of text.
+package form
 
 import (
 	"bytes"
@@ -14,8 +15,14 @@ import (
 // textTime is the form of the time in text files (UTC).
 const textTime = "2006-01-02T15:04:05.000Z"
 
-// appendRecord appends a record as a line of a file.
-func appendRecord(b []byte, r *api.Record, format string) []byte {
+// The streams of a record.
+const (
+	Stdout = "stdout"
+	Stderr = "stderr"
+)
+
+// Append appends a record as a line of a file, in the format "json" or "text".
+func Append(b []byte, r *api.Record, format string) []byte {
 	if format == "text" {
 		return appendText(b, r)
 	}
@@ -33,7 +40,7 @@ func appendText(b []byte, r *api.Record) []byte {
 		b = strconv.AppendInt(b, int64(r.Slot), 10)
 	}
 	word := " out"
-	if r.Stream == stderr {
+	if r.Stream == Stderr {
 		word = " err"
 	}
 	b = append(b, word...)
@@ -109,9 +116,9 @@ func appendEscaped(b []byte, c byte) []byte {
 	return append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 }
 
-// decode understands a line of a file of either format. A line that is torn is
-// refused; one that somebody else wrote is a record without a worker.
-func decode(line []byte, app string) (api.Record, bool) {
+// Decode understands a line of a file of either format. A line that is torn is
+// refused; one that somebody else wrote is a record of app without a worker.
+func Decode(line []byte, app string) (api.Record, bool) {
 	var r api.Record
 	if bytes.HasPrefix(line, []byte("{")) {
 		if r, ok := decodeOwn(line); ok {
@@ -123,7 +130,7 @@ func decode(line []byte, app string) (api.Record, bool) {
 	if r, ok := decodeText(string(line)); ok {
 		return r, true
 	}
-	return api.Record{App: app, Slot: -1, Stream: stdout, Line: string(line)}, len(line) > 0
+	return api.Record{App: app, Slot: -1, Stream: Stdout, Line: string(line)}, len(line) > 0
 }
 
 // decodeOwn understands what appendJSON writes, as long as no string needs an
@@ -174,10 +181,10 @@ func (c *cursor) text(head string) string {
 	}
 	var s string
 	switch string(c.rest[:n]) { // most streams need no memory
-	case stdout:
-		s = stdout
-	case stderr:
-		s = stderr
+	case Stdout:
+		s = Stdout
+	case Stderr:
+		s = Stderr
 	default:
 		s = string(c.rest[:n])
 	}
@@ -220,9 +227,9 @@ func decodeText(line string) (r api.Record, ok bool) {
 	word, r.Cut = strings.CutSuffix(word, "+")
 	switch word {
 	case "out":
-		r.Stream = stdout
+		r.Stream = Stdout
 	case "err":
-		r.Stream = stderr
+		r.Stream = Stderr
 	default:
 		return r, false
 	}
