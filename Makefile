@@ -1,5 +1,6 @@
 # make test   everything a change must pass; installs what it needs (Debian)
 # make build  the static binary, ./bin/muster
+# make deb    the Debian package, ./dist
 # make soak   the full lists behind README's claims, with a closing table
 # make bench  muster beside PM2 and supervisor, in one run
 # make docs   the generated references under docs/
@@ -12,7 +13,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 20s
 
-.PHONY: test lint unit deps build soak bench docs fuzz fmt clean
+.PHONY: test lint unit deps build deb soak bench docs fuzz fmt clean
 
 test: deps lint unit
 
@@ -33,6 +34,9 @@ unit:
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/muster ./cmd/muster
 
+deb:
+	@scripts/deb.sh
+
 soak: deps
 	$(GO) test -tags soak -count=1 -timeout 3h -v ./test/soak $(ARGS)
 
@@ -50,4 +54,4 @@ fmt:
 	$(TOOL) gofumpt -w .
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
