@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -26,6 +28,15 @@ type Options struct {
 	// Version of this program, told to the agent and compared with its own.
 	// "": not told, not compared.
 	Version string
+	// Alive says that an agent is there, or is just being started again: for as
+	// long as it does, at most Patience, a call that finds nobody tries again, and
+	// one that only asks also when the agent goes away meanwhile. nil: never.
+	Alive func() bool
+	// Patience is 5s by default.
+	Patience time.Duration
+	// AnswerTime is how long a call that only asks waits for an answer to begin,
+	// so that an agent that hangs is found out; 0: for ever.
+	AnswerTime time.Duration
 	// SkewWarning is called at most once per Client, before the first answer of
 	// an agent of another version is returned. nil: no warning.
 	SkewWarning func(agent, own string)
@@ -34,7 +45,8 @@ type Options struct {
 // Client asks one agent.
 type Client struct {
 	options Options
-	http    *http.Client
+	orders  *http.Client // an answer comes when the order is carried out
+	asks    *http.Client // an answer comes within AnswerTime
 	skew    sync.Once
 	// silence is how long an events stream may be silent before it counts as
 	// broken; pause is the wait before it is opened again.
@@ -44,19 +56,27 @@ type Client struct {
 // New makes a Client. It opens nothing: whether an agent is there shows at the
 // first call (Version is the cheapest).
 func New(o Options) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", o.Socket)
+	if o.Patience <= 0 {
+		o.Patience = 5 * time.Second
 	}
 	return &Client{
 		options: o,
-		http: &http.Client{Transport: &http.Transport{
-			DialContext:            dial,
-			DisableKeepAlives:      true,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 64 << 10,
-		}},
+		orders:  &http.Client{Transport: transport(o.Socket, 0)},
+		asks:    &http.Client{Transport: transport(o.Socket, o.AnswerTime)},
 		silence: 45 * time.Second,
 		pause:   200 * time.Millisecond,
+	}
+}
+
+func transport(socket string, answer time.Duration) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+		ResponseHeaderTimeout:  answer,
 	}
 }
 
@@ -130,8 +150,34 @@ type call struct {
 	body         []byte
 }
 
-// open sends a request and returns the answer once its header is there.
+// open sends a request and returns the answer once its header is there. Where
+// nobody is there to take it, it tries again (Options.Alive).
 func (c *Client) open(ctx context.Context, r call) (*http.Response, error) {
+	for begun := time.Now(); ; {
+		answer, err := c.send(ctx, r)
+		if err == nil {
+			c.compare(answer.Header.Get(api.VersionHeader))
+			return answer, nil
+		}
+		if !c.patient(r, err) || time.Since(begun) > c.options.Patience || !c.rest(ctx) {
+			return nil, c.broken(ctx, err)
+		}
+	}
+}
+
+// patient says that a request may be sent again: it did not arrive, or it changes
+// nothing.
+func (c *Client) patient(r call, err error) bool {
+	if c.options.Alive == nil || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EINVAL) || timedOut(err) {
+		return false
+	}
+	var op *net.OpError
+	unheard := errors.As(err, &op) && op.Op == "dial"
+	return (unheard || r.method == http.MethodGet) && c.options.Alive()
+}
+
+// send sends a request once.
+func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "muster", Path: r.path, RawQuery: r.query.Encode()}
 	q, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(r.body))
 	if err != nil {
@@ -146,12 +192,10 @@ func (c *Client) open(ctx context.Context, r call) (*http.Response, error) {
 	if c.options.Version != "" {
 		q.Header.Set(api.VersionHeader, c.options.Version)
 	}
-	answer, err := c.http.Do(q)
-	if err != nil {
-		return nil, c.broken(ctx, err)
+	if r.method == http.MethodGet {
+		return c.asks.Do(q)
 	}
-	c.compare(answer.Header.Get(api.VersionHeader))
-	return answer, nil
+	return c.orders.Do(q)
 }
 
 // stream opens an answer that has no end; one that is an error is decoded.

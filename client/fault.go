@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"syscall"
@@ -19,6 +21,8 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	switch {
 	case fault.CodeOf(err) != "":
 		return fault.From(err)
+	case ctx.Err() == nil && timedOut(err):
+		return c.unreachable(fmt.Sprintf("the agent has not begun to answer within %s", c.options.AnswerTime), err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return fault.New(fault.Timeout, "the agent has not answered in time, and goes on: %w", err)
 	case ctx.Err() != nil:
@@ -33,6 +37,12 @@ func (c *Client) broken(ctx context.Context, err error) error {
 		return fault.New(fault.SocketPath, "the control socket's path cannot be used: %w", err).At(c.options.Socket)
 	}
 	return c.unreachable("the agent went away while it answered", err)
+}
+
+// timedOut says that a time of the wire has passed, not one of the caller.
+func timedOut(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
 }
 
 func (c *Client) unreachable(text string, err error) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"syscall"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
@@ -55,26 +56,49 @@ func (a *Agent) inherit() error {
 		return nil
 	}
 	text, err := a.keeper.records().Load(recordName)
-	if err != nil || text == nil {
+	if err != nil {
 		return err
 	}
-	before := &legacy{}
-	if err := json.Unmarshal(text, before); err != nil {
-		return fault.New(fault.Internal, "what the agent before has left is not understood: %w", err)
+	if text != nil {
+		a.before = &legacy{}
+		if err := json.Unmarshal(text, a.before); err != nil {
+			return fault.New(fault.Internal, "what the agent before has left is not understood: %w", err)
+		}
 	}
-	a.before = before
-	if before.Ending != nil {
-		a.asked <- *before.Ending
+	if e := a.inheritedEnding(); e != nil {
+		a.asked <- *e
 	}
 	return nil
 }
 
-// inheritedEnding is what the agent before had begun; nil: it had not.
+// inheritedEnding is the end that the agent before had begun, or that was asked
+// for while there was no agent; nil: none.
 func (a *Agent) inheritedEnding() *ending {
-	if a.before == nil {
+	if a.keeper == nil {
 		return nil
 	}
-	return a.before.Ending
+	var e *ending
+	if a.before != nil && a.before.Ending != nil {
+		e = a.before.Ending
+	}
+	interrupts := 0
+	for _, number := range a.keeper.Hello.Signals {
+		sig := syscall.Signal(number)
+		own, ends := a.endOf(sig)
+		if !ends {
+			continue
+		}
+		if e == nil {
+			e = &own
+		}
+		if sig == syscall.SIGINT {
+			interrupts++
+		}
+	}
+	if e != nil && interrupts > 1 {
+		e.Now = true // a second Ctrl-C
+	}
+	return e
 }
 
 // bequeath notes what the next agent has to know. Without a keeper there is none.

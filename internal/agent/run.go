@@ -177,15 +177,11 @@ func (a *Agent) serve(ctx, work context.Context, on waits) (ending, error) {
 // signal obeys one signal; ends says that it ends the agent.
 func (a *Agent) signal(work context.Context, sig os.Signal) (e ending, ends bool) {
 	switch sig {
-	case syscall.SIGTERM:
-		return ending{Reason: "signal SIGTERM"}, true
-	case syscall.SIGQUIT:
-		return ending{Reason: "signal SIGQUIT"}, true
-	case os.Interrupt:
-		return ending{Reason: "Ctrl-C (signal SIGINT)", Code: interruptedCode}, true
+	case syscall.SIGTERM, syscall.SIGQUIT, os.Interrupt:
+		return a.endOf(sig)
 	case syscall.SIGHUP:
 		if a.opts.Load == nil {
-			return ending{Reason: "signal SIGHUP (the terminal was closed)", Code: 128 + int(syscall.SIGHUP)}, true
+			return a.endOf(sig)
 		}
 		a.ordered("reload", "SIGHUP")
 		a.jobs.Go(func() { a.reloadConfiguration(work) })
@@ -198,6 +194,21 @@ func (a *Agent) signal(work context.Context, sig os.Signal) (e ending, ends bool
 	case syscall.SIGTTOU:
 		a.ordered("scale -1", "SIGTTOU")
 		a.jobs.Go(func() { a.grow(work, -1) })
+	}
+	return ending{}, false
+}
+
+// endOf is the end that a signal asks for.
+func (a *Agent) endOf(sig os.Signal) (e ending, ends bool) {
+	switch sig {
+	case syscall.SIGTERM:
+		return ending{Reason: "signal SIGTERM"}, true
+	case syscall.SIGQUIT:
+		return ending{Reason: "signal SIGQUIT"}, true
+	case os.Interrupt:
+		return ending{Reason: "Ctrl-C (signal SIGINT)", Code: interruptedCode}, true
+	case syscall.SIGHUP:
+		return ending{Reason: "signal SIGHUP (the terminal was closed)", Code: 128 + int(syscall.SIGHUP)}, a.opts.Load == nil
 	}
 	return ending{}, false
 }

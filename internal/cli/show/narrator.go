@@ -61,7 +61,7 @@ func (m Mood) Ink() Ink {
 func (n *Narrator) Line(e event.Event) (string, Mood) {
 	switch d := e.Data.(type) {
 	case event.AgentStarted:
-		return fmt.Sprintf("muster %s runs %s (pid %d)", d.Version, d.Project, d.PID), Quiet
+		return agentLine(d)
 	case event.AgentStopping:
 		return "stopping: " + d.Reason, Plain
 	case event.Applied:
@@ -84,6 +84,15 @@ func (n *Narrator) Line(e event.Event) (string, Mood) {
 		return fmt.Sprintf("%s %s, asked by %s", d.Verb, d.Target, d.By), Quiet
 	}
 	return "", Quiet
+}
+
+// agentLine is news when the agent goes on where another one was.
+func agentLine(d event.AgentStarted) (string, Mood) {
+	if d.Before == 0 {
+		return fmt.Sprintf("muster %s runs %s (pid %d)", d.Version, d.Project, d.PID), Quiet
+	}
+	return fmt.Sprintf("agent %d is gone (%s); agent %d (%s) has adopted %s",
+		d.Before, d.Why, d.PID, d.Version, Count(d.Adopted, "worker")), Caution
 }
 
 func (n *Narrator) applied(d event.Applied) (string, Mood) {
