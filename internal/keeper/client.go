@@ -89,6 +89,7 @@ var _ process.Starter = (*Client)(nil)
 // E-UPGRADE when keeper and agent have no version of the protocol in common,
 // E-KEEPER-LOST.
 func Dial(fd int) (*Client, Hello, error) {
+	takeName()
 	c := &Client{
 		conn: channel.Open(fd, channel.Options{FrameMax: replyMax}), buffers: spool.NewBuffers(),
 		signals: make(chan os.Signal, waiting), troubles: make(chan error, waiting),

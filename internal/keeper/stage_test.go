@@ -82,7 +82,7 @@ func newStage(t *testing.T, w times, change func(*keeperPlan, *exec.Cmd)) *stage
 	}
 	k := &stage{t: t, orders: l, errors: &heard{more: make(chan struct{})}, ended: make(chan struct{}), program: copyProgram(t)}
 	k.cmd = exec.Command(k.program)
-	k.cmd.Stderr = k.errors
+	k.cmd.Stderr, k.cmd.WaitDelay = k.errors, answerMax
 	plan := keeperPlan{Socket: l.Addr().String(), Times: [5]time.Duration{w.up, w.exit, w.pause, w.longest, w.healthy}}
 	if change != nil {
 		change(&plan, k.cmd)

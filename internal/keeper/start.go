@@ -235,3 +235,7 @@ func (w *wishes) upgrade(exe *os.File, what json.RawMessage) {
 		n.next = &upgrade{exe, what}
 	})
 }
+
+// takeName gives the agent its name again: the kernel calls a program that was
+// executed by its descriptor after the number of that.
+func takeName() { _ = os.WriteFile("/proc/self/comm", []byte("muster"), 0) }
