@@ -14,10 +14,9 @@ VERSION=${VERSION:-$(committed || true)}
 VERSION=${VERSION:-0.0.0}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 ARCH=${GOARCH:-$(go env GOARCH)}
-MTIME=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 MAINTAINER=${MAINTAINER:-muster maintainers <maintainers@users.noreply.github.com>}
 STAGE=$(mktemp -d)
-export VERSION SOURCE_DATE_EPOCH ARCH MTIME MAINTAINER STAGE
+export VERSION SOURCE_DATE_EPOCH ARCH MAINTAINER STAGE
 trap 'rm -rf "$STAGE"' EXIT
 
 build() { CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$1" ./cmd/muster; }
@@ -29,7 +28,7 @@ GOARCH=$(go env GOHOSTARCH) build "$STAGE/host" # the one that can run here
 "$STAGE/host" completion fish >"$STAGE/muster.fish"
 gzip -9n <CHANGELOG.md >"$STAGE/changelog.gz"
 
-mkdir -p dist
+mkdir -p "${OUT:-dist}"
 package=${OUT:-dist}/muster_${VERSION}_$ARCH.deb
 go tool -modfile=tools/go.mod nfpm package --config packaging/nfpm.yaml --packager deb --target "$package" >&2
 echo "$package"
