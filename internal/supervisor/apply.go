@@ -68,13 +68,20 @@ func (s *Supervisor) Apply(ctx context.Context, next spec.Spec) api.ApplyResult 
 		return result
 	}
 	s.announce(result.Changes)
+	s.bring(ctx, next, &result, func(string) bool { return false })
+	return result
+}
+
+// bring does what an Apply is to change, but to the apps that skip names.
+func (s *Supervisor) bring(ctx context.Context, next spec.Spec, result *api.ApplyResult, skip func(app string) bool) {
+	s.save(&next)
 	result.Results = append(result.Results, s.removeApps(ctx, next)...)
 	s.mu.Lock()
 	s.spec = next
 	s.mu.Unlock()
-	result.Results = append(result.Results, s.applyApps(ctx, next, result.Changes)...)
-	s.shared.Sockets.DropPrebound()
-	return result
+	result.Results = append(result.Results, s.applyApps(ctx, next, result.Changes, skip)...)
+	s.shared.Sockets.DropPrebound(skip)
+	s.save(nil)
 }
 
 func (s *Supervisor) check(next spec.Spec) *fault.Fault {
@@ -139,11 +146,16 @@ func (s *Supervisor) remove(p *pool.Pool) {
 	p.Close()
 }
 
-func (s *Supervisor) applyApps(ctx context.Context, next spec.Spec, changes []spec.Change) []api.Result {
+func (s *Supervisor) applyApps(ctx context.Context, next spec.Spec, changes []spec.Change,
+	skip func(app string) bool,
+) []api.Result {
 	var failed []api.Result
 	var targets []target
 	apps := map[string]spec.App{}
 	for _, app := range next.Apps {
+		if skip(app.Name) {
+			continue
+		}
 		p, err := s.ensure(app, next.Environ)
 		if err != nil {
 			failed = append(failed, api.Result{App: app.Name, Fault: fault.From(err)})
@@ -172,7 +184,10 @@ func (s *Supervisor) ensure(app spec.App, environ []string) (*pool.Pool, error) 
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.pools[app.Name] = p
+	s.mu.Unlock()
+	if s.left.Load() { // and Leave may not have seen it
+		p.Leave()
+	}
 	return p, nil
 }

@@ -247,7 +247,7 @@ func TestRemovedAppLeavesNothing(t *testing.T) {
 		if n := len(w.fake.List()); n != 1 {
 			t.Errorf("%d processes", n)
 		}
-		if kept := w.sup.shared.Sockets.Store.List(); len(kept) != 1 {
+		if kept := listening(w); len(kept) != 1 {
 			t.Errorf("listeners %v", kept)
 		}
 		if f := w.sup.Start(w.Context(), order("one")).Fault(); f == nil || f.Code != fault.NoApp {

@@ -58,12 +58,12 @@ func TestListenersFollowAnAbandonedStop(t *testing.T) {
 		if f := w.sup.Stop(ctx, order("web")).Fault(); f == nil || f.Code != fault.Timeout {
 			t.Fatalf("%v", f)
 		}
-		if n := len(w.sup.opts.Store.List()); n != 1 {
+		if n := len(listening(w)); n != 1 {
 			t.Errorf("%d listeners while a worker still runs", n)
 		}
 		w.pass(time.Minute)
 		w.wantStates("web", "stopped")
-		if left := w.sup.opts.Store.List(); len(left) != 0 {
+		if left := listening(w); len(left) != 0 {
 			t.Errorf("listeners left: %v", left)
 		}
 	})
@@ -81,7 +81,7 @@ func TestStopHalfWayClosesTheListenersOfBothReleases(t *testing.T) {
 		done := make(chan *fault.Fault, 1)
 		go func() { done <- w.sup.Apply(w.Context(), specOf(app("web", 2, at("8002"), soak))).Fault() }()
 		w.pass(15 * time.Second) // slot 0 is replaced, slot 1 not yet
-		if n := len(w.sup.opts.Store.List()); n != 2 {
+		if n := len(listening(w)); n != 2 {
 			t.Fatalf("%d listeners in the midst of the rollout", n)
 		}
 		if f := w.sup.Stop(w.Context(), order("web")).Fault(); f != nil {
@@ -90,7 +90,7 @@ func TestStopHalfWayClosesTheListenersOfBothReleases(t *testing.T) {
 		if f := <-done; f == nil || f.Code != fault.ReloadAborted {
 			t.Errorf("%v", f)
 		}
-		if left := w.sup.opts.Store.List(); len(left) != 0 {
+		if left := listening(w); len(left) != 0 {
 			t.Errorf("listeners left: %v", left)
 		}
 	})
@@ -125,7 +125,7 @@ func TestStartAfterAFailureClosesWhatIsNoLongerDeclared(t *testing.T) {
 		w.crash("web", 0, 1, 0)
 		w.wantStates("web", "failed")
 		w.apply(app("web", 1, func(a *spec.App) { a.Listen[0].Address = "127.0.0.1:8001" }))
-		if list := w.sup.opts.Store.List(); len(list) != 1 {
+		if list := listening(w); len(list) != 1 {
 			t.Errorf("listeners %v", list)
 		}
 	})

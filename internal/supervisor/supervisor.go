@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -65,11 +66,14 @@ type Supervisor struct {
 	ends    map[string]pool.End    // pools whose workers have all ended by themselves
 	waiting map[chan struct{}]bool // starts that wait for another app
 
-	ended chan int
-	usage usage
+	ended   chan int
+	usage   usage
+	left    atomic.Bool // Leave was called
+	adopted int
 }
 
-// New makes a Supervisor that runs nothing yet. Shutdown ends it.
+// New makes a Supervisor that runs nothing yet, or that goes on where an earlier
+// one was, by its records. Shutdown or Leave ends it.
 func New(opts Options) (*Supervisor, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -80,10 +84,14 @@ func New(opts Options) (*Supervisor, error) {
 	if err := os.MkdirAll(opts.LogDir, 0o700); err != nil {
 		return nil, fault.New(fault.StateDir, "cannot create %s: %w", opts.LogDir, err)
 	}
-	attempts, err := attempt.NewShared(opts.Starter, opts.RunDir)
+	if opts.Records.Store == nil {
+		opts.Records.Store = opts.Store
+	}
+	attempts, err := attempt.NewShared(opts.Starter, opts.Store, opts.RunDir)
 	if err != nil {
 		return nil, err
 	}
+	attempts.Errand = opts.Errand
 	ctx, cancel := context.WithCancel(context.Background())
 	ending, end := context.WithCancel(ctx)
 	s := &Supervisor{
@@ -95,22 +103,18 @@ func New(opts Options) (*Supervisor, error) {
 		attempts.Sys = *opts.sys
 	}
 	s.shared = &pool.Shared{
-		Attempts: attempts, Project: opts.Project, Node: opts.Node, Events: opts.Events,
+		Attempts: attempts, Records: opts.Records, Project: opts.Project, Node: opts.Node, Events: opts.Events,
 		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Changed: s.changed,
 		Sockets: &generation.Sockets{Store: opts.Store, Bind: opts.bind},
+	}
+	if err := s.adopt(); err != nil {
+		s.Leave()
+		return nil, err
 	}
 	attempts.Errands.Go(func() { attempts.DispatchExits(ctx) })
 	attempts.Errands.Go(s.watchMemory)
 	return s, nil
 }
-
-// Adopted is how many processes New has taken over from an earlier Supervisor.
-func (s *Supervisor) Adopted() int { return 0 }
-
-// Leave ends the Supervisor without touching a worker: another one over the same
-// Starter and Store goes on where it was. It returns when its goroutines have
-// ended and what they had read of the output is written.
-func (s *Supervisor) Leave() {}
 
 func (s *Supervisor) logFile(app spec.App) string {
 	if app.Log.File != "" {
@@ -260,6 +264,7 @@ func (s *Supervisor) Shutdown(ctx context.Context, now bool) error {
 	for _, t := range targets {
 		s.remove(t.pool)
 	}
+	s.forget()
 	s.cancel()
 	s.shared.Attempts.Errands.End()
 	if f := (api.Outcome{Results: results}).Fault(); f != nil {

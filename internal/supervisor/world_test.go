@@ -26,9 +26,12 @@ import (
 // world is a Supervisor over a Starter without processes, in a synctest bubble.
 type world struct {
 	*testing.T
-	fake *processtest.Fake
-	sup  *Supervisor
-	hub  *event.Hub
+	fake  *processtest.Fake
+	store *process.DirectStore
+	sup   *Supervisor
+	hub   *event.Hub
+	dir   string
+	bound int // listeners so far
 
 	over chan struct{}
 
@@ -43,46 +46,81 @@ type world struct {
 type fakeNotify struct {
 	c    chan sdnotify.Message
 	once sync.Once
+	away []sdnotify.Message // came while no agent was there
 }
 
 func (n *fakeNotify) Messages() <-chan sdnotify.Message { return n.c }
 func (n *fakeNotify) Close() error                      { n.once.Do(func() { close(n.c) }); return nil }
+func (n *fakeNotify) Leave() error                      { return n.Close() }
+func (n *fakeNotify) File() (*os.File, error)           { return os.Open(os.DevNull) }
+
+// waiting is a channel with what nobody has read.
+func (n *fakeNotify) waiting() chan sdnotify.Message {
+	c := make(chan sdnotify.Message, 16)
+	for _, m := range n.away {
+		c <- m
+	}
+	return c
+}
 
 // inWorld runs a test in a bubble in which time passes only when all wait.
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, fake: processtest.NewFake(), hub: &event.Hub{}, accepts: listener.Yes, notify: map[string]*fakeNotify{}}
-		sup, err := New(Options{
-			Project: "test", Node: "here", Starter: w.fake, Store: process.NewDirectStore(),
-			Events: w.hub, LogDir: dir + "/log", RunDir: dir,
-			bind: func(spec.Listener) (*os.File, error) {
-				if w.bindError != nil {
-					return nil, w.bindError
-				}
-				fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-				return os.NewFile(uintptr(fd), "socket"), err
-			},
-			sys: w.sys(),
-		})
-		if err != nil {
-			t.Fatal(err)
+		w := &world{
+			T: t, fake: processtest.NewFake(), store: process.NewDirectStore(), dir: dir,
+			accepts: listener.Yes, notify: map[string]*fakeNotify{},
 		}
-		w.sup = sup
+		defer w.store.Close()
+		w.begin(w.fake, w.store)
 		w.over = make(chan struct{})
 		defer close(w.over)
 		defer func() {
 			if t.Failed() {
-				_ = sup.Shutdown(context.Background(), true)
+				_ = w.sup.Shutdown(context.Background(), true)
 			}
 		}()
 		test(w)
-		if err := sup.Shutdown(context.Background(), false); err != nil {
+		if err := w.sup.Shutdown(context.Background(), false); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 		w.noneLeft()
 	})
+}
+
+// begin makes a Supervisor, as each agent does.
+func (w *world) begin(starter process.Starter, store process.Store) {
+	w.Helper()
+	w.hub = &event.Hub{}
+	sup, err := New(Options{
+		Project: "test", Node: "here", Starter: starter, Store: store,
+		Events: w.hub, LogDir: w.dir + "/log", RunDir: w.dir, bind: w.bind, sys: w.sys(),
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.sup = sup
+}
+
+// bind makes a socket that nobody can connect to.
+func (w *world) bind(spec.Listener) (*os.File, error) {
+	if w.bindError != nil {
+		return nil, w.bindError
+	}
+	w.mu.Lock()
+	w.bound++
+	w.mu.Unlock()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	return os.NewFile(uintptr(fd), "socket"), err
+}
+
+// renew lets the Supervisor leave and another one adopt what there is.
+func (w *world) renew() {
+	w.Helper()
+	w.sup.Leave()
+	w.begin(w.fake, w.store)
+	synctest.Wait()
 }
 
 func (w *world) noneLeft() {
@@ -90,8 +128,8 @@ func (w *world) noneLeft() {
 	if left := w.fake.List(); len(left) > 0 {
 		w.Errorf("left behind: %v", left)
 	}
-	if left := w.sup.opts.Store.List(); len(left) > 0 {
-		w.Errorf("listeners left in the store: %v", left)
+	if left := w.store.List(); len(left) > 0 {
+		w.Errorf("left in the store: %v", left)
 	}
 }
 
@@ -113,6 +151,15 @@ func (w *world) sys() *attempt.Sys {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			n := &fakeNotify{c: make(chan sdnotify.Message, 16)}
+			w.notify[filepath.Base(path)] = n
+			return n, nil
+		},
+		AdoptNotify: func(f *os.File, path string, _ int) (attempt.Notifier, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			defer f.Close()
+			// What came while no agent was there waits in the socket.
+			n := &fakeNotify{c: w.notify[filepath.Base(path)].waiting()}
 			w.notify[filepath.Base(path)] = n
 			return n, nil
 		},
@@ -267,4 +314,14 @@ func (w *world) peak() func() int {
 	var most atomic.Int64
 	w.onStart(func(process.Command) { most.Store(max(most.Load(), int64(len(w.fake.List())))) })
 	return func() int { synctest.Wait(); return int(most.Load()) }
+}
+
+// listening lists the listeners in the Store.
+func listening(w *world) (names []string) {
+	for _, name := range w.store.List() {
+		if strings.HasPrefix(name, "listen/") {
+			names = append(names, name)
+		}
+	}
+	return names
 }

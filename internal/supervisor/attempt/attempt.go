@@ -22,7 +22,10 @@ import (
 type Config struct {
 	Shared *Shared
 	// Post runs a step in the owner's goroutine; false: the owner has ended.
-	Post   func(step func()) bool
+	Post func(step func()) bool
+	// After performs an effect once what the owner's present step has changed is
+	// recorded; nil: at once.
+	After  func(effect func())
 	Events Events
 
 	// Worker is what the program is told of itself; ID and NotifySocket are
@@ -93,13 +96,17 @@ type Attempt struct {
 
 	running   bool // Start has returned without an error
 	stopping  bool // told to stop
+	asked     bool // that has reached it
+	killed    bool
 	closed    bool
+	launched  time.Time
 	startedAt time.Time
 	readyAt   time.Time
 	readyIn   time.Duration // the ready timeout in force
 	needs     need
 	exit      *process.Exit // the main process has ended
 	early     *process.Exit // the same, told before started
+	judging   int           // the main pid whose end is being looked into; 0: none
 	noAccept  *fault.Fault  // it does not use its listeners
 	lineSeen  bool          // a line matched ready.output
 
@@ -109,32 +116,54 @@ type Attempt struct {
 	watchdog time.Duration
 	ping     *time.Timer
 
+	life   context.Context // the owner's
 	ctx    context.Context // of the watchers
 	cancel context.CancelFunc
 
 	timer    *time.Timer // ready or stop deadline
-	deadline time.Time
+	deadline time.Time   // of timer, or of the clearing; zero: none
+	span     time.Duration
 }
 
-// New makes an attempt; ctx bounds its watchers.
+// New makes an attempt; ctx bounds all that is done for it.
 func New(ctx context.Context, cfg Config) *Attempt {
-	ctx, cancel := context.WithCancel(ctx)
-	a := &Attempt{cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, ctx: ctx, cancel: cancel}
-	a.id = cfg.Shared.nextID(a.app.Name, cfg.Worker.Slot)
+	a := bare(ctx, cfg)
+	a.id, a.launched = cfg.Shared.nextID(a.app.Name, cfg.Worker.Slot), time.Now()
 	return a
 }
 
-// Launch starts the process in a goroutine of its own; Started tells.
+func bare(life context.Context, cfg Config) *Attempt {
+	if cfg.After == nil {
+		cfg.After = func(effect func()) { effect() }
+	}
+	ctx, cancel := context.WithCancel(life)
+	return &Attempt{cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, life: life, ctx: ctx, cancel: cancel}
+}
+
+// Launch starts the process in a goroutine of its own; Started tells. The owner
+// has recorded the attempt before.
 func (a *Attempt) Launch() {
-	sh := a.cfg.Shared
-	sh.expect(a.id, func(e process.Exit) { a.post(func() { a.exited(e) }) })
-	s := starter{shared: sh, cfg: a.cfg, id: a.id, onLine: a.lineWatch()}
-	sh.Errands.Go(func() {
+	a.expect()
+	s := a.starter()
+	a.cfg.Shared.Errands.Go(func() {
 		out, err := s.start()
-		if !a.cfg.Post(func() { a.started(out, err) }) {
-			out.drop()
+		if a.cfg.Post(func() { a.started(out, err) }) {
+			return
 		}
+		if a.life.Err() != nil { // left: it is recorded, and a successor takes it up
+			out.leave()
+			return
+		}
+		out.drop()
 	})
+}
+
+func (a *Attempt) expect() {
+	a.cfg.Shared.expect(a.id, func(e process.Exit) { a.post(func() { a.exited(e) }) })
+}
+
+func (a *Attempt) starter() starter {
+	return starter{shared: a.cfg.Shared, cfg: a.cfg, id: a.id, onLine: a.lineWatch()}
 }
 
 // started takes what the Starter answered. An exit may have come before.
@@ -148,7 +177,12 @@ func (a *Attempt) started(out started, err error) {
 		a.cfg.Events.Started(err)
 		return
 	}
-	a.proc, a.running, a.startedAt = out.proc, true, time.Now()
+	a.runs(out.proc, time.Now())
+}
+
+// runs: there is a process.
+func (a *Attempt) runs(proc process.Proc, since time.Time) {
+	a.proc, a.running, a.startedAt = proc, true, since
 	a.cfg.Events.Started(nil)
 	if !a.stopping {
 		a.watch()
@@ -167,8 +201,8 @@ func (a *Attempt) exited(e process.Exit) {
 		a.early = &e
 		return
 	}
-	if e.PID != a.proc.PID {
-		return // MAINPID came while the exit was on its way
+	if e.PID != a.proc.PID || e.PID == a.judging || a.exit != nil {
+		return // MAINPID came while the exit was on its way, or it is told again
 	}
 	young := a.readyAt.IsZero() || e.Time.Sub(a.readyAt) < forkTime
 	if !a.Serving() || !young || e.Code != 0 || a.app.Type == spec.Task {
@@ -176,6 +210,7 @@ func (a *Attempt) exited(e process.Exit) {
 		return
 	}
 	proc := a.proc
+	a.judging = proc.PID
 	a.cfg.Shared.Errands.Go(func() {
 		successor := a.cfg.Shared.Sys.successor(proc)
 		a.post(func() {
@@ -231,21 +266,29 @@ func (a *Attempt) lineWatch() func(api.Record) {
 	}
 }
 
-// watch begins everything that looks at a running process.
+// watch begins everything that looks at a process that was just started.
 func (a *Attempt) watch() {
 	a.needs = needsOf(a.app)
 	if a.lineSeen {
 		a.needs &^= needOutput
 	}
 	a.arm(a.readyIn, a.readyTimeout)
-	a.watchNotify()
-	a.watchSockets()
-	a.watchHealth()
-	if a.needs&needAlive != 0 {
-		time.AfterFunc(aliveFor(a.app), func() { a.post(func() { a.met(needAlive) }) })
-	}
 	if a.app.Watchdog > 0 {
 		a.watchdog = a.app.Watchdog.D()
+	}
+	a.watchNotify()
+	a.look(aliveFor(a.app))
+}
+
+// look begins what looks at a process from outside; alive is how long it must
+// still live to count as alive.
+func (a *Attempt) look(alive time.Duration) {
+	if a.readyAt.IsZero() {
+		a.watchSockets()
+	}
+	a.watchHealth()
+	if a.needs&needAlive != 0 {
+		time.AfterFunc(alive, func() { a.post(func() { a.met(needAlive) }) })
 	}
 	a.met(0)
 }
@@ -297,7 +340,7 @@ func (a *Attempt) unwatch() {
 // arm sets the one deadline of the attempt, in the place of any earlier one.
 func (a *Attempt) arm(d time.Duration, late func()) {
 	a.disarm()
-	a.deadline = time.Now().Add(d)
+	a.deadline, a.span = time.Now().Add(d), d
 	var t *time.Timer
 	t = time.AfterFunc(d, func() {
 		a.post(func() {
@@ -315,8 +358,9 @@ func (a *Attempt) disarm() time.Duration {
 		return 0
 	}
 	a.timer.Stop()
-	a.timer = nil
-	return max(0, time.Until(a.deadline))
+	left := max(0, time.Until(a.deadline))
+	a.timer, a.deadline, a.span = nil, time.Time{}, 0
+	return left
 }
 
 // extend moves the deadline to at least d from now (EXTEND_TIMEOUT_USEC).
@@ -341,25 +385,35 @@ func (a *Attempt) Stop(rules spec.Stop) {
 	}
 	a.unwatch()
 	a.arm(rules.Timeout.D(), a.cfg.Events.Late)
+	a.request(rules)
+}
+
+// request makes the stop known to the process, within its deadline.
+func (a *Attempt) request(rules spec.Stop) {
 	proc, sig := a.proc, unix.SignalNum(a.StopSignal())
 	if rules.Command == nil {
 		ask(proc, sig)
+		a.asked = true
 		return
 	}
 	cmd := a.sideCommand(rules.Command)
 	cmd.Env = append(cmd.Env, "MAINPID="+strconv.Itoa(proc.PID))
-	ctx, cancel := context.WithTimeout(context.Background(), rules.Timeout.D())
+	ctx, cancel := context.WithDeadline(a.life, a.deadline)
 	a.cfg.Shared.Errands.Go(func() {
 		defer cancel()
 		res, err := process.Run(ctx, cmd)
+		if a.life.Err() != nil {
+			return // a successor runs it again
+		}
 		if err == nil && res.Exit.Code == 0 {
+			a.post(func() { a.asked = true })
 			return
 		}
 		if err == nil {
 			err = fmt.Errorf("exit code %d", res.Exit.Code)
 		}
 		f := fault.New(fault.StartFailed, "stop.command failed, sending %s instead: %w", unix.SignalName(sig), err)
-		a.post(func() { a.cfg.Events.Warned(f.WithOutput(LastLines(res.Output, 5))) })
+		a.post(func() { a.asked = true; a.cfg.Events.Warned(f.WithOutput(LastLines(res.Output, 5))) })
 		ask(proc, sig)
 	})
 }
@@ -374,7 +428,7 @@ func ask(proc process.Proc, sig unix.Signal) {
 
 // Kill ends the whole group by force.
 func (a *Attempt) Kill() {
-	a.stopping = true
+	a.stopping, a.killed = true, true
 	a.unwatch()
 	a.disarm()
 	proc := a.proc
@@ -388,14 +442,23 @@ func (a *Attempt) Clear(patience time.Duration) {
 	if left := a.disarm(); a.stopping {
 		patience = left
 	}
+	a.clear(patience)
+}
+
+func (a *Attempt) clear(patience time.Duration) {
+	a.deadline, a.span = time.Now().Add(patience), patience
 	proc, out, sig := a.proc, a.output, unix.SignalNum(a.StopSignal())
 	a.cfg.Shared.Errands.Go(func() {
-		left := clearGroup(proc, sig, patience)
+		left := clearGroup(a.life, proc, sig, patience)
 		if out != nil {
 			select {
 			case <-out.Done():
 			case <-time.After(outputPatience):
+			case <-a.life.Done():
 			}
+		}
+		if a.life.Err() != nil {
+			return // a successor clears it
 		}
 		a.post(func() {
 			if left > 0 {
@@ -409,15 +472,19 @@ func (a *Attempt) Clear(patience time.Duration) {
 // outputPatience bounds the wait for the last lines of a process.
 const outputPatience = 5 * time.Second
 
-// clearGroup returns how many processes could not be ended.
-func clearGroup(proc process.Proc, sig unix.Signal, patience time.Duration) int {
+// clearGroup returns how many processes could not be ended; it gives up with ctx.
+func clearGroup(ctx context.Context, proc process.Proc, sig unix.Signal, patience time.Duration) int {
 	if empty, err := proc.Empty(); empty && err == nil {
 		return 0
 	}
 	_, _ = proc.SignalRest(sig)
 	end := time.Now().Add(patience)
 	for wait := 2 * time.Millisecond; time.Now().Before(end); wait = min(2*wait, 100*time.Millisecond) {
-		time.Sleep(min(wait, time.Until(end)))
+		select {
+		case <-time.After(min(wait, time.Until(end))):
+		case <-ctx.Done():
+			return 0
+		}
 		if empty, err := proc.Empty(); empty && err == nil {
 			return 0
 		}
@@ -428,13 +495,28 @@ func clearGroup(proc process.Proc, sig unix.Signal, patience time.Duration) int 
 
 // Close gives up what hangs on the process; no event comes any more.
 func (a *Attempt) Close() {
+	a.silence()
+	a.cfg.After(func() {
+		if a.notify != nil {
+			a.notify.Close()
+		}
+		a.cfg.Shared.forget(a.id)
+	})
+}
+
+// Leave ends everything in this process that hangs on the attempt, for a
+// successor to take it up; no event comes any more.
+func (a *Attempt) Leave() {
+	a.silence()
+	if a.notify != nil {
+		a.notify.Leave()
+	}
+}
+
+func (a *Attempt) silence() {
 	a.closed = true
 	a.unwatch()
 	a.disarm()
-	if a.notify != nil {
-		a.notify.Close()
-	}
-	a.cfg.Shared.forget(a.id)
 }
 
 // LastLines are the last that the process printed, oldest first, at most 20.

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +68,39 @@ func aliveFor(app spec.App) time.Duration {
 		return app.Ready.For.D()
 	}
 	return time.Second
+}
+
+// needNames are the words of a record.
+func needNames() map[need]string {
+	return map[need]string{
+		needNotify: "notify", needListening: "listening", needProbe: "probe",
+		needPort: "port", needOutput: "output", needAlive: "alive",
+	}
+}
+
+// words is the set as a record has it.
+func (n need) words() string {
+	if n == 0 {
+		return ""
+	}
+	var words []string
+	for bit, word := range needNames() {
+		if n&bit != 0 {
+			words = append(words, word)
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, ",")
+}
+
+// needsIn is the inverse of words; a word that is not known is not waited for.
+func needsIn(words string) (n need) {
+	for bit, word := range needNames() {
+		if slices.Contains(strings.Split(words, ","), word) {
+			n |= bit
+		}
+	}
+	return n
 }
 
 // missing says in words what has not come.

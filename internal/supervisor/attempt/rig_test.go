@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 type rig struct {
 	*testing.T
 	fake   *processtest.Fake
+	store  *process.DirectStore
 	shared *Shared
 	app    spec.App
 	notify chan sdnotify.Message
@@ -79,6 +80,12 @@ func (r *rig) Close() error {
 	return nil
 }
 
+// Leave implements Notifier.
+func (r *rig) Leave() error { return r.Close() }
+
+// File implements Notifier.
+func (r *rig) File() (*os.File, error) { return os.Open(os.DevNull) }
+
 // inRig runs a test of an attempt of app, which is not launched yet.
 func inRig(t *testing.T, change func(*spec.App), test func(*rig)) {
 	t.Helper()
@@ -90,10 +97,10 @@ func inRig(t *testing.T, change func(*spec.App), test func(*rig)) {
 			change(&app)
 		}
 		r := &rig{
-			T: t, fake: processtest.NewFake(), app: app, accepts: listener.No,
+			T: t, fake: processtest.NewFake(), store: process.NewDirectStore(), app: app, accepts: listener.No,
 			notify: make(chan sdnotify.Message, 16), steps: make(chan func(), 1024),
 		}
-		shared, err := NewShared(rigStarter{r.fake, r}, dir)
+		shared, err := NewShared(rigStarter{r.fake, r}, r.store, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,6 +122,9 @@ func inRig(t *testing.T, change func(*spec.App), test func(*rig)) {
 				t.Error(err)
 			}
 			close(r.steps)
+			if left := r.store.List(); len(left) > 0 {
+				t.Errorf("left in the store: %q", left)
+			}
 		}()
 		test(r)
 	})
@@ -147,6 +157,10 @@ func (r *rig) sys() Sys {
 		},
 		Members: func(p process.Proc) []int { m, _ := p.Members(); return m },
 		Notify:  func(string, int) (Notifier, error) { return r, nil },
+		AdoptNotify: func(f *os.File, _ string, _ int) (Notifier, error) {
+			r.closed, r.notify = false, make(chan sdnotify.Message, 16)
+			return r, f.Close()
+		},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,10 @@ import (
 // Notifier is the sd_notify socket of one process.
 type Notifier interface {
 	Messages() <-chan sdnotify.Message
+	// File is a duplicate of the socket; the caller closes it.
+	File() (*os.File, error)
+	// Leave ends Messages and leaves the socket as it is, for a successor.
+	Leave() error
 	Close() error
 }
 
@@ -34,6 +39,8 @@ type Sys struct {
 	Foreign   func(pids []int, ours map[uint64]bool) ([]listener.Socket, error)
 	Members   func(process.Proc) []int
 	Notify    func(path string, uid int) (Notifier, error)
+	// AdoptNotify takes over a socket that Notify has made, and the file with it.
+	AdoptNotify func(file *os.File, path string, uid int) (Notifier, error)
 }
 
 // settleTime is how long a program that went to the background gets until we
@@ -97,8 +104,12 @@ func (h *Errands) End() {
 // before the first attempt; it is safe for concurrent use.
 type Shared struct {
 	Starter process.Starter
-	Sys     Sys
-	RunDir  string // sd_notify sockets in n/, spools in o/
+	// Store keeps the sd_notify sockets of the processes.
+	Store  process.Store
+	Sys    Sys
+	RunDir string // sd_notify sockets in n/, spools in o/
+	// Errand is the project's key, see SideCommand; "": none.
+	Errand string
 	// Errands counts the goroutines that do one thing each; each ends by itself, with its
 	// process, its socket or its context.
 	Errands Errands
@@ -117,7 +128,7 @@ type Shared struct {
 const maxStarts = 8
 
 // NewShared makes the directories below runDir.
-func NewShared(starter process.Starter, runDir string) (*Shared, error) {
+func NewShared(starter process.Starter, store process.Store, runDir string) (*Shared, error) {
 	sockets, spools := filepath.Join(runDir, "n"), filepath.Join(runDir, "o")
 	for _, dir := range []string{sockets, spools} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -129,10 +140,17 @@ func NewShared(starter process.Starter, runDir string) (*Shared, error) {
 		return nil, fault.New(fault.StateDir, "cannot use %s: %w", runDir, err)
 	}
 	return &Shared{
-		Starter: starter, RunDir: runDir, Forgotten: func(string) {},
+		Starter: starter, Store: store, RunDir: runDir, Forgotten: func(string) {},
 		Sys: Sys{
 			Accepting: listener.Accepting, Foreign: listener.Foreign,
-			Notify: func(path string, uid int) (Notifier, error) { return sdnotify.Listen(path, uid) },
+			Notify: func(path string, uid int) (Notifier, error) {
+				s, err := sdnotify.Listen(path, uid)
+				return socket{s}, err
+			},
+			AdoptNotify: func(file *os.File, path string, uid int) (Notifier, error) {
+				file.Close()
+				return nil, fault.New(fault.Internal, "not yet")
+			},
 		},
 		starts: make(chan struct{}, maxStarts), nonce: fmt.Sprintf("%08x", rand.Uint32()),
 		exits: map[string]func(process.Exit){},
@@ -173,7 +191,34 @@ func (s *Shared) forget(id string) {
 	s.mu.Unlock()
 	s.Forgotten(id)
 	s.Starter.Ack(id)
+	s.Errands.Go(func() { s.takeNotify(id) })
 }
+
+// takeNotify removes a process's sd_notify socket from the Store.
+func (s *Shared) takeNotify(id string) {
+	if f, err := s.Store.Take(notifyPrefix + id); err == nil && f != nil {
+		f.Close()
+	}
+}
+
+// notifyPrefix of the names of sd_notify sockets in the Store.
+const notifyPrefix = "notify/"
+
+// DropNotify removes a socket from the Store, by its name there, unless a process
+// that keep says to be there has it. Other names are left alone.
+func (s *Shared) DropNotify(name string, keep func(id string) bool) {
+	if id, ok := strings.CutPrefix(name, notifyPrefix); ok && !keep(id) {
+		s.takeNotify(id)
+		_ = os.Remove(s.notifyPath(id))
+	}
+}
+
+func (s *Shared) notifyPath(id string) string {
+	return filepath.Join(s.RunDir, "n", short(id))
+}
+
+// short is the last part of a process ID, which is unique in the project.
+func short(id string) string { return strings.TrimPrefix(filepath.Ext(id), ".") }
 
 // nextID is "web.2.5f3a9c01-17": app, slot, this agent, count.
 func (s *Shared) nextID(app string, slot int) string {
@@ -194,6 +239,13 @@ type started struct {
 	output *output.Attachment
 }
 
+// leave ends what is in this process of it.
+func (s started) leave() {
+	if s.notify != nil {
+		s.notify.Leave()
+	}
+}
+
 // drop gives up what was started for an owner that is no longer there.
 func (s started) drop() {
 	if s.proc.PID != 0 {
@@ -207,19 +259,21 @@ func (s started) drop() {
 func (s starter) start() (out started, err error) {
 	s.shared.starts <- struct{}{}
 	defer func() { <-s.shared.starts }()
-	short := filepath.Ext(s.id)[1:]
 	w := s.cfg.Worker
-	w.ID, w.NotifySocket = s.id, filepath.Join(s.shared.RunDir, "n", short)
+	w.ID, w.NotifySocket = s.id, s.shared.notifyPath(s.id)
 	cmd, err := launch.Command(w)
 	if err != nil {
 		return out, err
 	}
 	cmd.Cgroup, cmd.Meta = true, s.cfg.Meta
-	cmd.Spool = filepath.Join(s.shared.RunDir, "o", short)
+	cmd.Spool = filepath.Join(s.shared.RunDir, "o", short(s.id))
 	if w.App.Stdin == "inherit" {
 		cmd.Stdin = os.Stdin
 	}
 	for _, l := range s.cfg.Listeners {
+		if l.File.File == nil {
+			return out, fault.New(fault.Bind, "the listener %s is lost", l.Address)
+		}
 		cmd.Files = append(cmd.Files, l.File)
 		if launch.NonBlocking(w.App) {
 			setNonBlocking(l.File.File)
@@ -233,17 +287,42 @@ func (s starter) start() (out started, err error) {
 	if out.notify, err = s.shared.Sys.Notify(w.NotifySocket, uid); err != nil {
 		return out, err
 	}
+	if err = s.keep(out.notify); err != nil {
+		return out, err
+	}
 	if out.proc, err = s.shared.Starter.Start(cmd); err != nil {
 		return out, err
 	}
+	if out.output, err = s.attach(out.proc); err != nil {
+		_, _ = out.proc.Kill()
+	}
+	return out, err
+}
+
+// keep puts the socket into the Store before somebody may write to it.
+func (s starter) keep(n Notifier) error {
+	f, err := n.File()
+	if f == nil && err == nil {
+		return nil // it does not outlive the agent
+	}
+	if err == nil {
+		defer f.Close()
+		err = s.shared.Store.Put(notifyPrefix+s.id, f)
+	}
+	if err != nil {
+		return fault.New(fault.Bind, "cannot keep the notify socket: %w", err)
+	}
+	return nil
+}
+
+// attach begins to read the output of the process.
+func (s starter) attach(proc process.Proc) (*output.Attachment, error) {
 	src, err := s.shared.Starter.Output(s.id)
 	if err != nil {
-		_, _ = out.proc.Kill()
-		return out, err
+		return nil, err
 	}
-	who := output.Worker{Slot: w.Slot, PID: out.proc.PID}
-	out.output = s.cfg.Log.Attach(context.Background(), who, src, s.onLine)
-	return out, nil
+	who := output.Worker{Slot: s.cfg.Worker.Slot, PID: proc.PID}
+	return s.cfg.Log.Attach(context.Background(), who, src, s.onLine), nil
 }
 
 // setNonBlocking changes a socket for everybody who has it. Not by Fd, which may

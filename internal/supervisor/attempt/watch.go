@@ -83,7 +83,7 @@ func (a *Attempt) watchHealth() {
 		a.cfg.Events.Warned(fault.From(err))
 		return
 	}
-	a.tracker = health.Tracker{Failures: h.Failures}
+	a.tracker.Failures = h.Failures
 	ctx, rules := a.ctx, a.cfg.Health
 	a.cfg.Shared.Errands.Go(func() {
 		health.Watch(ctx, rules, probe, func(res health.Result) {
@@ -119,7 +119,7 @@ func (a *Attempt) probed(res health.Result) {
 
 // sideCommand is a command in the worker's surroundings.
 func (a *Attempt) sideCommand(argv []string) process.Command {
-	cmd, err := SideCommand(a.cfg.Worker, argv)
+	cmd, err := SideCommand(a.cfg.Worker, argv, a.cfg.Shared.Errand)
 	if err != nil {
 		w := a.cfg.Worker
 		return process.Command{Argv: argv, Dir: w.Dir, Env: w.Environ}
@@ -127,11 +127,19 @@ func (a *Attempt) sideCommand(argv []string) process.Command {
 	return cmd
 }
 
+// ErrandEnv is the variable by which a later agent finds the short commands that
+// this one has left running. Its value is the project's key and a slash.
+const ErrandEnv = "MUSTER_ERRAND"
+
 // SideCommand is a command run where a worker runs (build, stop, health check),
-// but not as one.
-func SideCommand(w launch.Worker, argv []string) (process.Command, error) {
+// but not as one. errand is the project's key; "": it is not marked.
+func SideCommand(w launch.Worker, argv []string, errand string) (process.Command, error) {
 	w.App.Command, w.App.Shell = argv, false
-	return launch.Command(w)
+	cmd, err := launch.Command(w)
+	if err == nil && errand != "" {
+		cmd.Env = append(cmd.Env, ErrandEnv+"="+errand+"/")
+	}
+	return cmd, err
 }
 
 // runner runs the command of a health check.

@@ -75,6 +75,8 @@ type Prepare struct {
 	Sockets *Sockets
 	Node    string
 	Number  int
+	// Errand is the project's key, see attempt.SideCommand.
+	Errand string
 	// Release to run; a Dir that is set (rollback) is not resolved anew, and
 	// its build is not run again.
 	Release Release
@@ -93,14 +95,9 @@ func (s Prepare) Run(ctx context.Context) (*Generation, error) {
 		}
 		rel.Dir = dir
 	}
-	gen := &Generation{Number: s.Number, Release: &rel}
-	gen.live.Store(rel.App.Health)
-	if rel.App.Ready.Mode == spec.ReadyOutput {
-		pattern, err := regexp.Compile(rel.App.Ready.Pattern)
-		if err != nil {
-			return nil, fault.New(fault.Config, "ready.output: %w", err)
-		}
-		gen.Pattern = pattern
+	gen, err := newGeneration(s.Number, &rel)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.bind(gen); err != nil {
 		return nil, err
@@ -110,6 +107,20 @@ func (s Prepare) Run(ctx context.Context) (*Generation, error) {
 			s.Sockets.Release(rel.App.Name, gen.Fresh())
 			return nil, err
 		}
+	}
+	return gen, nil
+}
+
+// newGeneration is a generation without its listeners.
+func newGeneration(number int, rel *Release) (*Generation, error) {
+	gen := &Generation{Number: number, Release: rel}
+	gen.live.Store(rel.App.Health)
+	if rel.App.Ready.Mode == spec.ReadyOutput {
+		pattern, err := regexp.Compile(rel.App.Ready.Pattern)
+		if err != nil {
+			return nil, fault.New(fault.Config, "ready.output: %w", err)
+		}
+		gen.Pattern = pattern
 	}
 	return gen, nil
 }
@@ -138,7 +149,7 @@ func (s Prepare) build(ctx context.Context, gen *Generation) error {
 	if len(argv) == 0 {
 		return nil
 	}
-	cmd, err := attempt.SideCommand(gen.Surroundings(s.Node, 0), argv)
+	cmd, err := attempt.SideCommand(gen.Surroundings(s.Node, 0), argv, s.Errand)
 	if err != nil {
 		return err
 	}

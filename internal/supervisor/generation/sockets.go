@@ -21,6 +21,7 @@ type Sockets struct {
 	mu       sync.Mutex
 	prebound map[string]*Listener // by Store name; see Prebind
 	open     map[string]*os.File  // by Store name
+	left     bool                 // a successor has the sockets
 }
 
 // Prebind binds every listener of the apps that is new, before anything is
@@ -35,7 +36,7 @@ func (s *Sockets) Prebind(apps []spec.App) *fault.Fault {
 			}
 			b, err := s.bind(app.Name, l)
 			if err != nil {
-				s.DropPrebound()
+				s.DropPrebound(none)
 				return fault.From(err)
 			}
 			s.mu.Lock()
@@ -58,18 +59,25 @@ func (s *Sockets) takePrebound(name string) *Listener {
 	return b
 }
 
-// DropPrebound closes what no generation has taken (a start that still waits
-// for a dependency binds again).
-func (s *Sockets) DropPrebound() {
+// DropPrebound closes what no generation has taken, but for the apps that keep
+// names (a start that still waits for a dependency binds again).
+func (s *Sockets) DropPrebound(keep func(app string) bool) {
+	left := map[string]*Listener{}
 	s.mu.Lock()
-	left := s.prebound
-	s.prebound = nil
+	for name, b := range s.prebound {
+		if app, _ := nameParts(name); !keep(app) {
+			left[name] = b
+			delete(s.prebound, name)
+		}
+	}
 	s.mu.Unlock()
 	for name, b := range left {
-		app, _, _ := strings.Cut(name, "/")
+		app, _ := nameParts(name)
 		s.Release(app, []*Listener{b})
 	}
 }
+
+func none(string) bool { return false }
 
 // bind makes a listener and puts a copy into the Store, where it stays until
 // its app is stopped or removed. A socket that another app still holds, and
@@ -77,9 +85,13 @@ func (s *Sockets) DropPrebound() {
 func (s *Sockets) bind(pool string, l spec.Listener) (*Listener, error) {
 	name := storeName(pool, l)
 	if b := s.takePrebound(name); b != nil {
+		b.Spec = l
 		return b, nil
 	}
 	file := s.inherit(l)
+	if file == nil {
+		file = s.kept(name, l)
+	}
 	if file == nil {
 		bound, err := s.Bind(l)
 		if err != nil {
@@ -97,10 +109,7 @@ func (s *Sockets) bind(pool string, l spec.Listener) (*Listener, error) {
 		s.discard(l, file)
 		return nil, fault.New(fault.Bind, "cannot keep the listener %s: %w", l.Key(), err).At(pool)
 	}
-	if s.open == nil {
-		s.open = map[string]*os.File{}
-	}
-	s.open[name] = file
+	s.holds(name, file)
 	return &Listener{Spec: l, File: file, Inode: inode, Addr: listener.Addr(file), fresh: true}, nil
 }
 
@@ -121,7 +130,7 @@ func (s *Sockets) inherit(l spec.Listener) *os.File {
 // sameSocket: a name in the Store stands for the listener's address. A port
 // chosen by the system (0) is never the same.
 func sameSocket(name string, l spec.Listener) bool {
-	_, key, _ := strings.Cut(name, "/")
+	_, key := nameParts(name)
 	return key == l.Key() && !strings.HasSuffix(key, ":0")
 }
 
@@ -141,7 +150,13 @@ func (s *Sockets) discard(l spec.Listener, file *os.File) {
 func (s *Sockets) Release(pool string, listeners []*Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.left {
+		return
+	}
 	for _, b := range listeners {
+		if b.File == nil {
+			continue
+		}
 		name := storeName(pool, b.Spec)
 		if kept, err := s.Store.Take(name); err == nil && kept != nil {
 			kept.Close()
@@ -151,8 +166,25 @@ func (s *Sockets) Release(pool string, listeners []*Listener) {
 	}
 }
 
+// holds notes a socket that is open here; mu is held.
+func (s *Sockets) holds(name string, file *os.File) {
+	if s.open == nil {
+		s.open = map[string]*os.File{}
+	}
+	s.open[name] = file
+}
+
+// listenPrefix of the names of listeners in the Store.
+const listenPrefix = "listen/"
+
 // storeName is a listener's name in the Store. It derives from the address, so that a later agent finds it.
-func storeName(pool string, l spec.Listener) string { return pool + "/" + l.Key() }
+func storeName(pool string, l spec.Listener) string { return listenPrefix + pool + "/" + l.Key() }
+
+// nameParts are the app and the listener's key in a name in the Store.
+func nameParts(name string) (app, key string) {
+	app, key, _ = strings.Cut(strings.TrimPrefix(name, listenPrefix), "/")
+	return app, key
+}
 
 // owned are an app's listeners; a unix socket belongs to the app's user unless
 // something else is written.

@@ -74,7 +74,7 @@ func TestPreboundIsTaken(t *testing.T) {
 	}
 	s.Bind = func(spec.Listener) (*os.File, error) { return nil, fault.New(fault.PortInUse, "bound twice") }
 	gen := prepare(t, Prepare{Sockets: s, Number: 1, Release: release("/", taken)})
-	s.DropPrebound()
+	s.DropPrebound(none)
 	if got := s.Store.List(); !slices.Equal(got, []string{storeName("web", taken)}) {
 		t.Errorf("kept %v", got)
 	}

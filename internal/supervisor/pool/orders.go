@@ -26,96 +26,109 @@ type Dependencies func(p *Pool, stopped func() bool, hopeless func(*fault.Fault)
 // enqueue puts an order in line and waits until it was begun or dropped.
 func (p *Pool) enqueue(ctx context.Context, order func() *fault.Fault) *fault.Fault {
 	begun := make(chan *fault.Fault, 1)
-	p.post(func() {
-		p.inLine(lineItem{
-			run:     func() { begun <- order() },
-			dropped: func(f *fault.Fault) { begun <- f },
-		})
-	})
-	return p.answer(ctx, begun)
+	tell := p.teller(begun)
+	p.post(func() { p.inLine(lineItem{run: func() { tell(order()) }, dropped: tell}) })
+	return p.owner.Answer(ctx, begun)
 }
 
-// answer waits for what an order in line came to.
-func (p *Pool) answer(ctx context.Context, c <-chan *fault.Fault) *fault.Fault {
-	select {
-	case f := <-c:
-		return f
-	case <-p.done:
-		return fault.New(fault.NotRunning, "%s was removed", p.name)
-	case <-ctx.Done():
-		return fault.New(fault.Timeout, "%s: still waiting: %s", p.name, context.Cause(ctx))
+// teller answers an order once what came of it is recorded.
+func (p *Pool) teller(answer chan<- *fault.Fault) func(*fault.Fault) {
+	return func(f *fault.Fault) {
+		p.owner.After(func() {
+			select {
+			case answer <- f:
+			default: // it has been answered
+			}
+		})
 	}
+}
+
+// start is an order to start that waits: for other apps, then in line.
+type start struct {
+	slots  Slots
+	why    string
+	answer func(*fault.Fault) // at most twice: a hopeless dependency, and the start itself
 }
 
 // Start starts workers that are at rest, once what the app depends on is there,
 // and returns when they are up or it is clear that they will not be soon.
 func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies Dependencies) *fault.Fault {
-	begun := make(chan *fault.Fault, 2) // a hopeless dependency, and the start itself
-	var epoch int
+	begun := make(chan *fault.Fault, 2)
+	s := &start{slots: slots, why: why, answer: p.teller(begun)}
 	refused := true
 	p.do(func() {
 		if refused = p.retired; !refused {
-			p.wanted, p.changed, epoch, p.startFault = true, true, p.halts, nil
+			p.wanted, p.changed, p.startFault = true, true, nil
+			p.prepareStart(s, dependencies)
 		}
 	})
 	if refused {
 		return fault.New(fault.NotRunning, "%s is being removed", p.name).At(p.name)
 	}
-	void := fault.New(fault.NotRunning, "%s was stopped", p.name)
-	stopped := func() bool { yes := true; p.do(func() { yes = p.halts != epoch }); return yes }
-	item := lineItem{dropped: func(f *fault.Fault) { begun <- f }}
-	item.run = func() {
-		if p.halts != epoch {
-			begun <- void
-			return
-		}
-		p.waitsFor = ""
-		p.comeUp(slots, why, begun)
-	}
-	p.shared.Attempts.Errands.Go(func() {
-		if dependencies(p, stopped, func(f *fault.Fault) { begun <- f }) {
-			p.post(func() { p.inLine(item) })
-		} else {
-			begun <- void
-		}
-	})
-	if f := p.answer(ctx, begun); f != nil {
+	if f := p.owner.Answer(ctx, begun); f != nil {
 		return f
 	}
 	return p.await(ctx, p.isUp)
+}
+
+// prepareStart has a start wait for what the app depends on, in the background,
+// and then in line. A stop makes it void.
+func (p *Pool) prepareStart(s *start, dependencies Dependencies) {
+	epoch := p.halts
+	p.starts = append(p.starts, s)
+	void := func() {
+		p.starts = slices.DeleteFunc(p.starts, func(other *start) bool { return other == s })
+		s.answer(fault.New(fault.NotRunning, "%s was stopped", p.name))
+	}
+	item := lineItem{dropped: func(f *fault.Fault) { s.answer(f) }}
+	item.run = func() {
+		if p.halts != epoch {
+			void()
+			return
+		}
+		p.starts = slices.DeleteFunc(p.starts, func(other *start) bool { return other == s })
+		p.waitsFor = ""
+		p.comeUp(s)
+	}
+	stopped := func() bool { yes := true; p.do(func() { yes = p.halts != epoch }); return yes }
+	hopeless := func(f *fault.Fault) { p.post(func() { s.answer(f) }) }
+	p.owner.After(func() {
+		p.shared.Attempts.Errands.Go(func() {
+			there := dependencies(p, stopped, hopeless)
+			p.post(func() {
+				if there {
+					p.inLine(item)
+				} else {
+					void()
+				}
+			})
+		})
+	})
 }
 
 // WaitsFor notes what a start waits for, for the status.
 func (p *Pool) WaitsFor(what string) { p.do(func() { p.waitsFor = what }) }
 
 // comeUp starts what is at rest; with nothing there at all, a first generation.
-func (p *Pool) comeUp(slots Slots, why string, begun chan<- *fault.Fault) {
+func (p *Pool) comeUp(order *start) {
 	for _, s := range p.slots {
-		if slots.has(s.n) {
+		if order.slots.has(s.n) {
 			s.held = false
 		}
 	}
 	serving := p.gen != nil && (len(p.app.Listen) == 0 || p.gen.Listeners != nil)
-	if serving && (!p.empty() || slots != nil) {
-		p.startStopped(slots, why)
-		begun <- nil
+	if serving && (!p.empty() || order.slots != nil) {
+		p.startStopped(order.slots, order.why)
+		order.answer(nil)
 		return
 	}
-	p.begin(&rollout{kind: rollFirst, want: p.nextRelease(), answer: func(f *fault.Fault) {
-		if f != nil {
-			p.wanted = false
-		}
-		if f != nil && f.Code != fault.ReloadAborted {
-			p.startFault = f
-		}
-		begun <- f
-	}})
+	p.begin(&rollout{kind: rollFirst, want: p.nextRelease(), answer: order.answer})
 }
 
 // nextRelease is the release of a first start: the one that served before when
 // nothing has changed since, else a new one.
-func (p *Pool) nextRelease() generation.Release {
-	want := generation.Release{App: p.app, Environ: p.environ}
+func (p *Pool) nextRelease() *generation.Release {
+	want := &generation.Release{App: p.app, Environ: p.environ}
 	if p.gen != nil && len(spec.DiffApp(p.gen.Release.App, p.app)) == 0 &&
 		slices.Equal(p.gen.Release.Environ, p.environ) {
 		want.Name = p.gen.Release.Name
@@ -221,7 +234,7 @@ func (p *Pool) Reload(ctx context.Context, now bool, next *spec.App) (string, *f
 		p.relog(*next)
 	}
 	return p.roll(ctx, now, func() (*rollout, *fault.Fault) {
-		return &rollout{kind: rollReload, want: generation.Release{App: p.next(next), Environ: p.environ}}, nil
+		return &rollout{kind: rollReload, want: &generation.Release{App: p.next(next), Environ: p.environ}}, nil
 	})
 }
 
@@ -246,7 +259,7 @@ func (p *Pool) next(app *spec.App) spec.App {
 func (p *Pool) Declare(app *spec.App) {
 	p.do(func() {
 		if !p.wanted && p.empty() {
-			p.app = p.next(app)
+			p.declare(p.next(app), p.environ)
 		}
 	})
 }
@@ -257,34 +270,31 @@ func (p *Pool) Rollback(ctx context.Context, now bool) (string, *fault.Fault) {
 		if len(p.history) < 2 {
 			return nil, fault.New(fault.NoHistory, "%s has no earlier release", p.name).At(p.name)
 		}
-		was := p.history[len(p.history)-2]
-		r := &rollout{kind: rollRollback, want: *was}
-		r.want.App.Workers = p.app.Workers
-		return r, nil
+		want := *p.history[len(p.history)-2]
+		want.App.Workers = p.app.Workers
+		return &rollout{kind: rollRollback, want: &want}, nil
 	})
 }
 
 // roll queues a rollout and waits for its end.
 func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault.Fault)) (string, *fault.Fault) {
 	done := make(chan *fault.Fault, 1)
+	tell := p.teller(done)
 	var text string
-	item := lineItem{dropped: func(f *fault.Fault) { done <- f }}
+	item := lineItem{dropped: tell}
 	item.run = func() {
 		r, f := (*rollout)(nil), p.serving()
 		if f == nil {
 			r, f = plan()
 		}
-		if f != nil {
-			done <- f
+		if f != nil || r == nil {
+			text = "unchanged"
+			tell(f)
 			return
 		}
 		r.answer = func(f *fault.Fault) {
-			if f == nil && r.kind == rollRollback {
-				// The release that was left is no longer an earlier one.
-				p.history = slices.DeleteFunc(p.history, func(h *generation.Release) bool { return h == r.from.Release })
-			}
 			text = fmt.Sprintf("%s replaced, release %s", workers(r.done), r.want.Name)
-			done <- f
+			tell(f)
 		}
 		p.begin(r)
 	}
@@ -297,7 +307,7 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 		}
 		p.inLine(item)
 	})
-	if f := p.answer(ctx, done); f != nil {
+	if f := p.owner.Answer(ctx, done); f != nil {
 		return "", f
 	}
 	return text, nil
@@ -380,7 +390,7 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 	p.do(func() {
 		running = p.wanted && p.gen != nil && !p.empty()
 		if !running {
-			p.app, p.environ = app, environ
+			p.declare(app, environ)
 		}
 	})
 	p.relog(app)
@@ -393,7 +403,10 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 		return "started", start()
 	case actions[spec.ReloadApp]:
 		return p.roll(ctx, false, func() (*rollout, *fault.Fault) {
-			return &rollout{kind: rollReload, want: generation.Release{App: app, Environ: environ}}, nil
+			if len(spec.DiffApp(p.app, app)) == 0 && slices.Equal(p.environ, environ) {
+				return nil, nil // what was before it in line has brought it
+			}
+			return &rollout{kind: rollReload, want: &generation.Release{App: app, Environ: environ}}, nil
 		})
 	}
 	p.do(func() { p.update(app) })
@@ -411,12 +424,16 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 // update takes over what may change without touching a worker.
 func (p *Pool) update(app spec.App) {
 	app.Workers = p.app.Workers
-	p.app = app
+	p.declare(app, p.environ)
+	gens := []*generation.Generation{p.gen}
 	for _, w := range p.workers() {
-		w.gen.Update(app)
+		gens = append(gens, w.gen)
 	}
-	if p.gen != nil {
-		p.gen.Update(app)
+	for _, gen := range gens {
+		if gen != nil {
+			gen.Update(app)
+			p.page.renew(gen.Release)
+		}
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/steps"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -31,6 +33,8 @@ type slot struct {
 	cur  *worker   // the one that counts
 	next *worker   // a rollout's candidate
 	old  []*worker // replaced, draining
+
+	text record.Cached[record.Slot]
 }
 
 func (s *slot) countRestart(now time.Time) { s.restarts++; s.lastRestart = now }
@@ -50,18 +54,19 @@ func (s *slot) workers() []*worker {
 type Pool struct {
 	shared *Shared
 	name   string
-	inbox  *inbox
+	owner  *steps.Owner
 	ctx    context.Context
-	done   chan struct{} // the goroutine has ended
 	log    *output.Log
 
-	app     spec.App // as declared now
-	environ []string
-	wanted  bool // shall run
-	halts   int  // orders to stop so far: a start that still waits is void
-	retired bool // is being removed: cannot be started
+	app      spec.App // as declared now
+	environ  []string
+	declared *generation.Release // the same, but for the number of workers
+	wanted   bool                // shall run
+	halts    int                 // orders to stop so far: a start that still waits is void
+	retired  bool                // is being removed: cannot be started
 
-	waitsFor string // the dependency that a start waits for
+	starts   []*start // that wait
+	waitsFor string   // the dependency that a start waits for
 
 	gen      *generation.Generation // the one that serves
 	number   int                    // of the latest generation
@@ -74,15 +79,16 @@ type Pool struct {
 
 	rollout *rollout
 	line    []lineItem // orders that wait for the rollout
-	waiters []*waiter
 
 	changed  bool         // since Shared.Changed was called last
 	state    event.Health // last one told
 	broken   bool         // a step panicked
-	warnings []warning
+	warnings []record.Warning
 	// startFault is why the last start came to nothing; nil: it did not.
 	startFault *fault.Fault
 	endOnce    sync.Once
+
+	page page // its record
 }
 
 // lineItem is an order that waits in line; dropped is called instead of run
@@ -92,31 +98,43 @@ type lineItem struct {
 	dropped func(*fault.Fault)
 }
 
-type warning struct {
-	at    time.Time
-	fault fault.Fault
-}
-
 // historyMax is how many releases rollback can reach.
 const historyMax = 10
 
 // New makes the pool of an app; nothing is started yet. ctx bounds everything
 // the pool does in the background; Close ends it.
 func New(ctx context.Context, shared *Shared, app spec.App, environ []string) (*Pool, error) {
-	p := &Pool{
-		shared: shared, name: app.Name, inbox: newInbox(), ctx: ctx, done: make(chan struct{}),
-		app: app, environ: environ, slots: map[int]*slot{}, state: event.AppStopped,
-	}
-	log, err := output.Open(output.Options{
-		App: app.Name, Log: app.Log, File: shared.LogFile(app),
-		Warn: func(f *fault.Fault) { p.post(func() { p.warn(nil, f) }) },
-	})
-	if err != nil {
+	p := bare(ctx, shared, app.Name)
+	p.declare(app, environ)
+	if err := p.openLog(); err != nil {
 		return nil, err
 	}
-	p.log = log
-	go p.loop()
+	go p.owner.Run()
 	return p, nil
+}
+
+func bare(ctx context.Context, shared *Shared, name string) *Pool {
+	p := &Pool{shared: shared, name: name, ctx: ctx, slots: map[int]*slot{}, state: event.AppStopped}
+	p.owner = steps.New(steps.Options{Name: name, Settle: p.settle, Save: p.save, Broken: p.panicked})
+	return p
+}
+
+func (p *Pool) openLog() error {
+	intent, err := p.intent()
+	if err != nil {
+		return err
+	}
+	p.log, err = output.Open(output.Options{
+		App: p.name, Log: p.app.Log, File: p.shared.LogFile(p.app), Intent: intent,
+		Warn: func(f *fault.Fault) { p.post(func() { p.warn(nil, f) }) },
+	})
+	return err
+}
+
+// declare takes over what the app is from now on.
+func (p *Pool) declare(app spec.App, environ []string) {
+	p.app, p.environ = app, environ
+	p.declared = &generation.Release{App: app, Environ: environ}
 }
 
 // Name of the app.
@@ -126,60 +144,18 @@ func (p *Pool) Name() string { return p.name }
 func (p *Pool) Log() *output.Log { return p.log }
 
 // post adds a step for the pool's goroutine; it never waits.
-func (p *Pool) post(step func()) bool { return p.inbox.post(step) }
+func (p *Pool) post(step func()) bool { return p.owner.Post(step) }
 
-// do runs a step in the pool's goroutine and waits for it.
-func (p *Pool) do(step func()) bool {
-	ran := make(chan struct{})
-	if !p.post(func() { defer close(ran); step() }) {
-		return false
-	}
-	select {
-	case <-ran:
-		return true
-	case <-p.done:
-		return false
-	}
-}
+// do runs a step in the pool's goroutine and waits until it is recorded.
+func (p *Pool) do(step func()) bool { return p.owner.Do(step) }
 
-func (p *Pool) loop() {
-	defer close(p.done)
-	for {
-		steps := p.inbox.take()
-		for _, step := range steps {
-			p.guarded(step)
-			if p.isClosed() {
-				return
-			}
-		}
-		if len(steps) == 0 {
-			<-p.inbox.wake
-			if p.isClosed() {
-				return
-			}
-		}
-	}
-}
-
-func (p *Pool) isClosed() bool {
-	p.inbox.mu.Lock()
-	defer p.inbox.mu.Unlock()
-	return p.inbox.closed
-}
-
-// guarded runs one step and what follows from it. A panic marks this app as
-// failed; its workers serve on and the other apps do not notice (S1.7).
-func (p *Pool) guarded(step func()) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			p.broken = true
-			p.shared.Log.Error("panic in the supervision of an app", "app", p.name,
-				"panic", cause, "stack", string(debug.Stack()))
-			p.warn(nil, fault.New(fault.Internal, "panic in the supervision of %s: %v", p.name, cause))
-		}
-	}()
-	step()
-	p.settle()
+// panicked marks this app as failed; its workers serve on and the other apps do
+// not notice (S1.7).
+func (p *Pool) panicked(cause any) {
+	p.broken = true
+	p.shared.Log.Error("panic in the supervision of an app", "app", p.name,
+		"panic", cause, "stack", string(debug.Stack()))
+	p.warn(nil, fault.New(fault.Internal, "panic in the supervision of %s: %v", p.name, cause))
 }
 
 // settle follows up on any change: the rollout's next step, whoever waits, the
@@ -195,7 +171,6 @@ func (p *Pool) settle() {
 	}
 	p.tidy()
 	p.releaseListeners()
-	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return w.check() })
 	if now, why := p.human(); now != p.state {
 		from := p.state
 		p.state = now
@@ -263,7 +238,7 @@ func (p *Pool) workers() []*worker {
 
 // add makes the worker of a slot; it is not started yet.
 func (p *Pool) add(s *slot, gen *generation.Generation) *worker {
-	return &worker{pool: p, slot: s, gen: gen, state: event.Stopped}
+	return &worker{pool: p, slot: s, gen: gen, state: event.Stopped, goal: goalRun, tries: &record.Tries{}}
 }
 
 // size brings the pool to n slots of the present generation.
@@ -299,7 +274,7 @@ func (p *Pool) revive(s *slot, why string) {
 func (p *Pool) halt(why string, now bool) {
 	p.wanted, p.changed, p.startFault = false, true, nil
 	p.halts++
-	p.waitsFor = ""
+	p.starts, p.waitsFor = nil, ""
 	p.dropLine(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
 	if p.rollout != nil {
 		p.rollout.abort(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
@@ -312,8 +287,15 @@ func (p *Pool) halt(why string, now bool) {
 // releaseListeners closes the sockets of a pool that has come to rest.
 func (p *Pool) releaseListeners() {
 	if p.gen != nil && !p.wanted && p.rollout == nil && p.empty() {
-		p.shared.Sockets.Release(p.name, append(p.gen.Listeners, p.stale...))
+		p.release(slices.Concat(p.gen.Listeners, p.stale))
 		p.gen.Listeners, p.stale = nil, nil
+	}
+}
+
+// release closes listeners once the record no longer names them.
+func (p *Pool) release(list []*generation.Listener) {
+	if len(list) > 0 {
+		p.owner.After(func() { p.shared.Sockets.Release(p.name, list) })
 	}
 }
 
@@ -359,24 +341,44 @@ func (p *Pool) replace(w *worker, f *fault.Fault) {
 // Close ends the pool's goroutine; everything must be at rest.
 func (p *Pool) Close() {
 	p.endOnce.Do(func() {
-		p.post(func() {
-			for _, w := range p.waiters {
-				w.give(fault.New(fault.NotRunning, "%s was removed", p.name))
-			}
-			p.inbox.close()
-		})
-		<-p.done
+		p.post(func() { p.owner.End(fault.New(fault.NotRunning, "%s was removed", p.name)) })
+		<-p.owner.Done()
+		p.forget()
 		_ = p.log.Close()
 	})
 }
 
+// Leave ends the pool's goroutine without touching a worker: what it has recorded
+// last is for a successor to go on from.
+func (p *Pool) Leave() {
+	p.endOnce.Do(func() {
+		p.post(func() {
+			p.owner.End(fault.New(fault.NotRunning, "muster gives %s over to its successor", p.name))
+			p.owner.After(p.leave)
+		})
+		<-p.owner.Done()
+		_ = p.log.Close()
+	})
+}
+
+func (p *Pool) leave() {
+	for _, w := range p.workers() {
+		w.disarm()
+		if w.run != nil {
+			w.run.Leave()
+		}
+	}
+	if r := p.rollout; r != nil {
+		r.quit()
+	}
+}
+
 // warn publishes a fault that stopped nothing else; w is nil for the app itself.
 func (p *Pool) warn(w *worker, f *fault.Fault) {
-	now := time.Now()
-	p.warnings = slices.DeleteFunc(p.warnings, func(old warning) bool { // the newest of its kind says it
-		return old.fault.Code == f.Code && old.fault.Where == f.Where && old.fault.Text == f.Text
+	p.warnings = slices.DeleteFunc(p.warnings, func(old record.Warning) bool { // the newest of its kind says it
+		return old.Fault.Code == f.Code && old.Fault.Where == f.Where && old.Fault.Text == f.Text
 	})
-	p.warnings = append(p.warnings, warning{now, *f})
+	p.warnings = append(p.warnings, record.Warning{At: time.Now(), Fault: *f})
 	p.warnings = p.warnings[max(0, len(p.warnings)-5):]
 	p.publish(w, event.Warning{Fault: *f})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/reload"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/surge"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -30,12 +31,13 @@ import (
 type rollout struct {
 	p    *Pool
 	kind rolloutKind
-	want generation.Release // what is to run; Dir "" is resolved anew
-	only []int              // slots; nil: all
+	want *generation.Release // what is to run; Dir "" is resolved anew
+	only []int               // slots; nil: all
 
 	policy  reload.Policy
 	gen     *generation.Generation
 	from    *generation.Generation // that served before
+	bad     *generation.Generation // that is being undone
 	steps   []reload.Step
 	at      int // the step under way
 	began   bool
@@ -50,19 +52,19 @@ type rollout struct {
 	failing *fault.Fault // replaceOne: what is wrong with the old worker
 }
 
-type rolloutKind int
+type rolloutKind string
 
 const (
-	rollReload   rolloutKind = iota + 1 // a new release
-	rollRollback                        // an earlier release again
-	rollFirst                           // nothing runs yet: all workers at once
-	rollReplace                         // one worker of the same generation
+	rollReload   rolloutKind = "reload"   // a new release
+	rollRollback rolloutKind = "rollback" // an earlier release again
+	rollFirst    rolloutKind = "first"    // nothing runs yet: all workers at once
+	rollReplace  rolloutKind = "replace"  // one worker of the same generation
 )
 
 // replaceOne renews a single worker because of what is wrong with it.
 func replaceOne(w *worker, f *fault.Fault) *rollout {
 	return &rollout{
-		kind: rollReplace, only: []int{w.slot.n}, gen: w.gen, want: *w.gen.Release,
+		kind: rollReplace, only: []int{w.slot.n}, gen: w.gen, want: w.gen.Release,
 		failing: f, answer: func(*fault.Fault) {},
 	}
 }
@@ -71,42 +73,66 @@ func replaceOne(w *worker, f *fault.Fault) *rollout {
 func (p *Pool) begin(r *rollout) {
 	r.p, r.from, p.rollout = p, p.gen, r
 	r.phase = event.ReloadBuilding
-	surge := p.surge(r.want.App)
-	if r.kind == rollReplace {
-		p.shared.Attempts.Errands.Go(func() {
-			policy := reload.Policy{Batch: 1, Surge: min(1, surge.choose())}
-			p.post(func() { r.prepared(r.gen, nil, policy) })
-		})
-		return
+	if r.kind != rollReplace {
+		p.number++
+		if r.want.Name == "" {
+			p.releases++
+			r.want.Name = fmt.Sprintf("r%d", p.releases)
+		}
+		r.tell()
 	}
-	p.number++
-	if r.want.Name == "" {
-		p.releases++
-		r.want.Name = fmt.Sprintf("r%d", p.releases)
-	}
-	r.tell()
+	r.prepare()
+}
+
+// prepare makes the generation in the background.
+func (r *rollout) prepare() {
+	p, choice := r.p, r.p.surge(r.want.App)
 	ctx, cancel := context.WithCancel(p.ctx)
 	r.cancel = cancel
 	work := generation.Prepare{
-		Sockets: p.shared.Sockets, Node: p.shared.Node, Number: p.number, Release: r.want,
+		Sockets: p.shared.Sockets, Node: p.shared.Node, Number: p.number, Release: *r.want,
+		Errand: p.shared.Attempts.Errand,
 	}
 	if p.gen != nil {
 		work.Have = slices.Concat(p.gen.Listeners, p.stale)
 	}
-	p.shared.Attempts.Errands.Go(func() {
-		gen, err := work.Run(ctx)
-		policy := surge.policy()
-		if !p.post(func() { r.prepared(gen, err, policy) }) && gen != nil {
-			p.shared.Sockets.Release(p.name, gen.Fresh())
-		}
+	p.owner.After(func() {
+		p.shared.Attempts.Errands.Go(func() {
+			if r.kind == rollReplace {
+				policy := reload.Policy{Batch: 1, Surge: min(1, choice.Choose())}
+				p.post(func() { r.prepared(r.gen, nil, policy) })
+				return
+			}
+			gen, err := work.Run(ctx)
+			policy := choice.Policy()
+			if !p.post(func() { r.prepared(gen, err, policy) }) && gen != nil {
+				p.shared.Sockets.Release(p.name, gen.Fresh())
+			}
+		})
 	})
+}
+
+// surge collects what the choice of a policy needs, in the pool's goroutine.
+func (p *Pool) surge(app spec.App) surge.Choice {
+	c := surge.Choice{Sys: p.shared.Attempts.Sys, App: app, Ours: map[uint64]bool{}}
+	for _, s := range p.slots {
+		if s.cur != nil && s.cur.run != nil && s.cur.run.Running() {
+			c.Procs = append(c.Procs, s.cur.run.Proc())
+		}
+	}
+	if p.gen != nil {
+		for _, b := range p.gen.Listeners {
+			c.Ours[b.Inode] = true
+		}
+	}
+	return c
 }
 
 // prepared: the generation is there, or cannot be had and nothing was touched.
 func (r *rollout) prepared(gen *generation.Generation, err error, policy reload.Policy) {
 	if r.ended {
 		if gen != nil && gen != r.from {
-			r.p.shared.Sockets.Release(r.p.name, gen.Fresh())
+			r.p.release(gen.Fresh())
 		}
 		return
 	}
@@ -191,6 +217,9 @@ func (r *rollout) beginStep(step reload.Step) {
 		s := r.p.slot(n)
 		switch step.Kind {
 		case reload.Start:
+			if s.next != nil {
+				continue // taken up from an earlier agent
+			}
 			s.next = r.p.add(s, r.gen)
 			s.next.trial = r.phase == event.ReloadRunning
 			s.next.start(r.reason())
@@ -289,7 +318,7 @@ func (r *rollout) failure() *fault.Fault {
 		}
 		w := s.cur
 		if w != nil && w.gen == r.gen && r.kind != rollReplace &&
-			(w.state == event.Failed || w.state == event.Backoff && w.tries.row > 0) {
+			(w.state == event.Failed || w.state == event.Backoff && w.tries.Row > 0) {
 			return w.fault
 		}
 	}
@@ -327,7 +356,7 @@ func (r *rollout) revert(f *fault.Fault) {
 	r.phase = event.ReloadReverting
 	r.tell()
 	if r.kind != rollReplace {
-		r.gen = r.from
+		r.gen, r.bad = r.from, r.gen
 	}
 	r.steps, r.at, r.began = reload.Plan(live, changed, r.policy), 0, false
 	if ends := r.ending(); len(ends) > 0 {
@@ -355,7 +384,7 @@ func (r *rollout) complete() {
 	}
 	if r.kind != rollReplace {
 		p.serve(r.gen)
-		p.app, p.environ = r.want.App, r.want.Environ
+		p.declare(r.want.App, r.want.Environ)
 	}
 	r.end(event.ReloadDone, nil)
 }
@@ -395,16 +424,11 @@ func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
 		return
 	}
 	r.ended, r.phase, r.p.rollout, r.p.changed = true, phase, nil, true
-	if r.cancel != nil {
-		r.cancel()
-	}
-	if r.soaking != nil {
-		r.soaking.Stop()
-	}
+	r.quit()
 	switch {
 	case r.kind == rollReplace:
 	case phase == event.ReloadDone:
-		r.p.shared.Sockets.Release(r.p.name, r.p.stale)
+		r.p.release(r.p.stale)
 		r.p.stale = nil
 	default:
 		r.giveUpListeners()
@@ -412,13 +436,42 @@ func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
 	r.fault = f
 	r.tell()
 	r.afterReplace(phase)
+	r.afterOrder(f)
 	r.answer(f)
+}
+
+// quit ends what the rollout has going on in the background.
+func (r *rollout) quit() {
+	if r.cancel != nil {
+		r.cancel()
+	}
+	if r.soaking != nil {
+		r.soaking.Stop()
+	}
+}
+
+// afterOrder: what follows for the pool from what an order came to.
+func (r *rollout) afterOrder(f *fault.Fault) {
+	p := r.p
+	switch {
+	case r.kind == rollRollback && f == nil:
+		// The release that was left is no longer an earlier one.
+		p.history = slices.DeleteFunc(p.history, func(h *generation.Release) bool { return h == r.from.Release })
+	case r.kind == rollFirst && f != nil:
+		p.wanted = false
+		if f.Code != fault.ReloadAborted {
+			p.startFault = f
+		}
+	}
 }
 
 // giveUpListeners closes what was bound for a generation that did not come to
 // serve, once its last worker is gone.
 func (r *rollout) giveUpListeners() {
 	gen := r.gen
+	if r.bad != nil {
+		gen = r.bad
+	}
 	if gen == nil || gen == r.from {
 		return
 	}
@@ -430,7 +483,7 @@ func (r *rollout) giveUpListeners() {
 			return
 		}
 	}
-	p.shared.Sockets.Release(p.name, gen.Fresh())
+	p.release(gen.Fresh())
 }
 
 // afterReplace: a worker that could not be renewed beside the old one is ended
@@ -466,29 +519,4 @@ func (p *Pool) serve(gen *generation.Generation) {
 	p.history = slices.DeleteFunc(p.history, func(old *generation.Release) bool { return old.Name == gen.Release.Name })
 	p.history = append(p.history, gen.Release)
 	p.history = p.history[max(0, len(p.history)-historyMax):]
-}
-
-func (r *rollout) reason() string {
-	switch {
-	case r.phase == event.ReloadReverting:
-		return "release " + r.want.Name + " failed"
-	case r.kind == rollReplace:
-		return "replaced: " + r.failing.Text
-	}
-	return "release " + r.want.Name
-}
-
-// String is the progress in words: "release r3, 2/4".
-func (r *rollout) String() string {
-	return fmt.Sprintf("%s release %s, %d/%d", r.phase, r.want.Name, r.done, r.total)
-}
-
-func (r *rollout) progress() event.Reload {
-	return event.Reload{Phase: r.phase, Release: r.want.Name, Done: r.done, Total: r.total, Fault: r.fault}
-}
-
-func (r *rollout) tell() {
-	if !r.quiet() {
-		r.p.publish(nil, r.progress())
-	}
 }

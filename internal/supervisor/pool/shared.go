@@ -24,6 +24,7 @@ type Usage interface {
 // before the first pool; it is safe for concurrent use.
 type Shared struct {
 	Attempts *attempt.Shared
+	Records  process.Records
 	Project  string
 	Node     string
 	Events   *event.Hub

@@ -45,8 +45,8 @@ func (p *Pool) snapshot() api.App {
 		a.Workers = append(a.Workers, w.snapshot())
 	}
 	for _, warning := range p.warnings {
-		if time.Since(warning.at) < warningsFor {
-			a.Warnings = append(a.Warnings, warning.fault)
+		if time.Since(warning.At) < warningsFor {
+			a.Warnings = append(a.Warnings, warning.Fault)
 		}
 	}
 	return a
@@ -99,7 +99,7 @@ func timeOf(t time.Time) *time.Time {
 // what was applied, with what scale, rollback and failed reloads have made of it.
 func (p *Pool) Declared() (app spec.App, environ []string) {
 	if !p.do(func() { app, environ = p.app, p.environ }) {
-		<-p.done // closed: it stays as it was
+		<-p.owner.Done() // closed: it stays as it was
 		app, environ = p.app, p.environ
 	}
 	return app, environ

@@ -11,17 +11,17 @@ import (
 	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
+	"github.com/muster-run/muster/internal/supervisor/backoff"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
-// goal is what a worker is to become.
-type goal int
-
+// What a worker is to become.
 const (
-	goalRun   goal = iota // run, and be started again after an accident
-	goalStop              // end and stay so
-	goalAgain             // end and be started at once: not an accident
+	goalRun   = record.Run   // run, and be started again after an accident
+	goalStop  = record.Stop  // end and stay so
+	goalAgain = record.Again // end and be started at once: not an accident
 )
 
 // worker is the state machine of one worker: a slot's process of one
@@ -33,7 +33,7 @@ type worker struct {
 
 	state event.State
 	why   string
-	goal  goal
+	goal  record.Goal
 	// trial: a candidate of a rollout. Its first failure is final and is the
 	// rollout's to judge; there is no back-off.
 	trial bool
@@ -42,9 +42,12 @@ type worker struct {
 
 	run   *attempt.Attempt // the present process; nil: none
 	end   ending           // of the present process
-	tries tries
+	tries *record.Tries
 	next  time.Time // of the start, in back-off
+	delay time.Duration
 	timer *time.Timer
+
+	text record.Cached[record.Worker]
 
 	health     string // "", starting, ok, failing
 	healthText string
@@ -60,13 +63,13 @@ func (w *worker) start(why string) {
 	}
 	w.run = attempt.New(w.pool.ctx, w.config())
 	w.transition(event.Starting, why)
-	w.run.Launch()
+	w.pool.owner.After(w.run.Launch)
 }
 
 func (w *worker) config() attempt.Config {
 	rel := w.gen.Release
 	cfg := attempt.Config{
-		Shared: w.pool.shared.Attempts, Post: w.pool.post, Log: w.pool.log,
+		Shared: w.pool.shared.Attempts, Post: w.pool.post, After: w.pool.owner.After, Log: w.pool.log,
 		Worker: w.gen.Surroundings(w.pool.shared.Node, w.slot.n), Meta: w.gen.Meta(w.slot.n),
 		Pattern: w.gen.Pattern, Health: w.gen.Health, ReadyIn: rel.App.Ready.Timeout.D(),
 		Events: attempt.Events{
@@ -109,7 +112,7 @@ func (w *worker) startFailed(f *fault.Fault) {
 		return
 	}
 	w.pool.warn(w, w.fault)
-	w.accident(accident{early: true, fault: w.fault})
+	w.accident(accident{Accident: backoff.Accident{Early: true}, fault: w.fault})
 }
 
 // condemn ends a process that muster itself judges as failed.
@@ -123,7 +126,7 @@ func (w *worker) condemn(f *fault.Fault) {
 }
 
 // stop ends the worker towards a goal. now skips the graceful part.
-func (w *worker) stop(g goal, why string, now bool) {
+func (w *worker) stop(g record.Goal, why string, now bool) {
 	if w.goal != goalStop || g == goalStop {
 		w.goal = g
 	}
@@ -143,7 +146,7 @@ func (w *worker) stop(g goal, why string, now bool) {
 	case event.Backoff, event.Failed, event.Stopped:
 		w.disarm()
 		if g == goalAgain {
-			w.tries = tries{}
+			w.tries = &record.Tries{}
 			w.start(why)
 		} else if w.state != event.Stopped {
 			w.transition(event.Stopped, why)
@@ -277,11 +280,12 @@ func (w *worker) judge(run *attempt.Attempt) accident {
 	rules, exit := w.gen.Release.App.Restart, run.Exit()
 	up := exit.Time.Sub(run.StartedAt())
 	a := accident{
-		early: run.ReadyAt().IsZero() || up < rules.MinUptime.D(),
+		Accident: backoff.Accident{
+			Early: run.ReadyAt().IsZero() || up < rules.MinUptime.D(), Ran: up,
+			Sound: !run.ReadyAt().IsZero() && exit.Time.Sub(run.ReadyAt()) >= rules.ResetAfter.D(),
+		},
 		clean: exit.Code == 0 && w.end.fault == nil,
-		ran:   up,
 		fault: w.end.fault,
-		sound: !run.ReadyAt().IsZero() && exit.Time.Sub(run.ReadyAt()) >= rules.ResetAfter.D(),
 	}
 	if a.fault == nil && !a.clean {
 		code, when := fault.ExitedEarly, "before it was ready"
@@ -327,9 +331,10 @@ func (w *worker) accident(a accident) {
 
 // retry waits the back-off, or gives up.
 func (w *worker) retry(a accident) {
-	delay, giveUp := w.tries.failed(a, w.gen.Release.App.Restart, 2*rand.Float64()-1)
+	next, delay, giveUp := backoff.Tries(*w.tries).Failed(a.Accident, w.gen.Release.App.Restart, 2*rand.Float64()-1)
+	w.tries = (*record.Tries)(&next)
 	if giveUp {
-		f := fault.New(fault.CrashLoop, "given up after %d failed starts in a row", w.tries.row)
+		f := fault.New(fault.CrashLoop, "given up after %d failed starts in a row", w.tries.Row)
 		if a.fault != nil {
 			f.Text += ": " + a.fault.Text
 			f.Output = a.fault.Output
@@ -338,13 +343,25 @@ func (w *worker) retry(a accident) {
 		w.fail(f.At(w.String()))
 		return
 	}
-	w.next = time.Now().Add(delay)
+	w.next, w.delay = time.Now().Add(delay), delay
 	why := "exit code 0"
 	if a.fault != nil {
 		why = a.fault.Text
 	}
 	w.transition(event.Backoff, why)
-	w.timer = time.AfterFunc(delay, func() { w.pool.post(func() { w.backoffOver() }) })
+	w.wait(delay)
+}
+
+// remaining is what is left of the back-off that an earlier agent began.
+func (w *worker) remaining() time.Duration {
+	left := record.Left(w.next, w.delay)
+	w.next = time.Now().Add(left)
+	return left
+}
+
+// wait has the worker started after a delay.
+func (w *worker) wait(delay time.Duration) {
+	w.timer = time.AfterFunc(delay, func() { w.pool.post(w.backoffOver) })
 }
 
 func (w *worker) backoffOver() {
@@ -352,7 +369,7 @@ func (w *worker) backoffOver() {
 		return
 	}
 	w.slot.countRestart(time.Now())
-	w.start(fmt.Sprintf("try %d", w.tries.count+1))
+	w.start(fmt.Sprintf("try %d", w.tries.Count+1))
 }
 
 func (w *worker) fail(f *fault.Fault) {
@@ -396,10 +413,8 @@ func (w *worker) at(pid int) string { return fmt.Sprintf("%s (pid %d)", w, pid) 
 
 // accident is the end of a process that nobody asked for.
 type accident struct {
-	early bool // before ready or before min_uptime: a failed start
+	backoff.Accident
 	clean bool // exit code 0, and muster did not condemn it
-	sound bool // it was ready for reset_after: the back-off starts anew
-	ran   time.Duration
 	fault *fault.Fault
 }
 

@@ -8,44 +8,10 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// waiter is told once something has become true of a pool.
-type waiter struct {
-	test   func() (done bool, f *fault.Fault)
-	answer chan *fault.Fault
-}
-
-// check runs in the pool's goroutine; true: the waiter has its answer.
-func (w *waiter) check() bool {
-	done, f := w.test()
-	if done {
-		w.give(f)
-	}
-	return done
-}
-
-func (w *waiter) give(f *fault.Fault) {
-	select {
-	case w.answer <- f:
-	default:
-	}
-}
-
 // await blocks until test is true of the pool. The test runs in the pool's
 // goroutine, after each of its steps.
 func (p *Pool) await(ctx context.Context, test func() (bool, *fault.Fault)) *fault.Fault {
-	w := &waiter{test: test, answer: make(chan *fault.Fault, 1)}
-	if !p.post(func() { p.waiters = append(p.waiters, w) }) {
-		return fault.New(fault.NotRunning, "%s was removed", p.name)
-	}
-	select {
-	case f := <-w.answer:
-		return f
-	case <-p.done:
-		return nil
-	case <-ctx.Done():
-		p.post(func() { w.test = func() (bool, *fault.Fault) { return true, nil } })
-		return fault.New(fault.Timeout, "%s: still waiting: %s", p.name, context.Cause(ctx))
-	}
+	return p.owner.Await(ctx, test)
 }
 
 // patience is after how many failed starts in a row an order is told that the
@@ -77,7 +43,7 @@ func (p *Pool) isUp() (bool, *fault.Fault) {
 		switch {
 		case w.state == event.Failed:
 			return true, p.taskFault(w)
-		case w.state == event.Backoff && w.tries.row >= patience:
+		case w.state == event.Backoff && w.tries.Row >= patience:
 			return true, w.fault
 		case w.state == event.Ready && p.app.Type != spec.Task, w.state == event.Stopped && s.ended:
 		default:

@@ -1,17 +1,15 @@
-package pool
+package steps
 
 import "sync"
 
 // inbox is an unbounded queue of steps for one goroutine. Posting never waits,
-// so helper goroutines and other pools can never block each other.
+// so helper goroutines and other owners can never block each other.
 type inbox struct {
 	mu     sync.Mutex
 	steps  []func()
 	wake   chan struct{}
 	closed bool
 }
-
-func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
 
 // post adds a step; false means the owner has ended and the step will not run.
 func (b *inbox) post(step func()) bool {

@@ -1,0 +1,65 @@
+// Package backoff counts the accidents of one worker and says how long to wait
+// before it is started again, or that it is given up. It is pure.
+package backoff
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/muster-run/muster/spec"
+)
+
+// Accident is the end of a process that nobody asked for.
+type Accident struct {
+	Early bool // before ready or before min_uptime: a failed start
+	Sound bool // it was ready for reset_after: the back-off starts anew
+	Ran   time.Duration
+}
+
+// Tries counts the accidents of one worker. It is a value: what it refers to is
+// never changed.
+type Tries struct {
+	Count int             // accidents since the last sound run: the exponent
+	Row   int             // failed starts in a row
+	Runs  []time.Duration // how long the latest failed starts ran, at most limit
+}
+
+// Failed notes one accident and says how long to wait, or to give up: limit
+// failed starts in a row whose running times together are within the window.
+// The waits do not count, so that the answer does not depend on the back-off.
+// jitter is uniform in [-1, 1].
+func (t Tries) Failed(a Accident, rules spec.Restart, jitter float64) (next Tries, delay time.Duration, giveUp bool) {
+	if a.Sound {
+		t = Tries{}
+	}
+	t.Count++
+	if a.Early {
+		t.Row++
+		t.Runs = append(slices.Clone(t.Runs), a.Ran)
+	} else {
+		t.Row, t.Runs = 0, nil
+	}
+	if rules.Limit > 0 {
+		t.Runs = t.Runs[max(0, len(t.Runs)-rules.Limit):]
+	} else {
+		t.Runs = nil
+	}
+	if rules.Limit > 0 && t.Row >= rules.Limit {
+		var sum time.Duration
+		for _, ran := range t.Runs {
+			sum += ran
+		}
+		if sum <= rules.Window.D() {
+			return t, 0, true
+		}
+	}
+	return t, wait(t.Count, rules, jitter), false
+}
+
+// wait is Delay × Factor^(n-1), at most MaxDelay, ± Jitter.
+func wait(n int, rules spec.Restart, jitter float64) time.Duration {
+	d := float64(rules.Delay) * math.Pow(rules.Factor, float64(n-1))
+	d = min(d, float64(rules.MaxDelay))
+	return time.Duration(d * (1 + rules.Jitter*jitter))
+}
