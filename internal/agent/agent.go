@@ -169,7 +169,7 @@ func (a *Agent) claim() error {
 		return err
 	}
 	record := Record{
-		Project: a.opts.Spec.Project, Key: a.paths.Key, PID: os.Getpid(), File: a.opts.Spec.File,
+		Project: a.opts.Spec.Project, Key: a.paths.Key, PID: os.Getpid(), AgentPID: os.Getpid(), File: a.opts.Spec.File,
 		Dir: a.opts.Dir, Version: a.opts.Version, StartedAt: a.started,
 	}
 	if a.keeper != nil {

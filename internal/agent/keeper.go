@@ -144,10 +144,18 @@ func (a *Agent) upgraded() *api.Upgrade {
 	if a.keeper == nil || len(a.keeper.Hello.Upgrade) == 0 {
 		return nil
 	}
+	var outcome keeper.UpgradeOutcome
 	u := &api.Upgrade{}
-	if err := json.Unmarshal(a.keeper.Hello.Upgrade, u); err != nil {
+	err := json.Unmarshal(a.keeper.Hello.Upgrade, &outcome)
+	if err == nil {
+		err = json.Unmarshal(outcome.What, u)
+	}
+	if err != nil {
 		a.opts.Log.Warn("what came of the last upgrade is not understood", "error", err)
 		return nil
+	}
+	if outcome.Reason != "" {
+		u.Fault = fault.New(fault.UpgradeFailed, "%s did not come up as the agent, and the one before runs again: %s", u.Binary, outcome.Reason)
 	}
 	return u
 }

@@ -14,7 +14,10 @@ import (
 type Record struct {
 	Project string `json:"project"`
 	Key     string `json:"key"`
-	PID     int    `json:"pid"`
+	// PID is the one that the user knows: the keeper's, or without one the agent's,
+	// which is AgentPID in any case.
+	PID      int `json:"pid"`
+	AgentPID int `json:"agent_pid"`
 	// File is the configuration, "" for `muster run`; Dir its directory, or the
 	// one that `run` was started in.
 	File      string    `json:"file,omitempty"`
@@ -39,18 +42,25 @@ func (r Record) write(path string) error {
 	return nil
 }
 
+// Recorded is the record of a project: of the agent that runs, or of one that was
+// killed where nobody holds the lock. ok is false where there is none, as after an
+// orderly end.
+func (p Paths) Recorded() (rec Record, ok bool) {
+	text, err := os.ReadFile(p.Record)
+	if err != nil || json.Unmarshal(text, &rec) != nil || rec.Key != p.Key {
+		return Record{}, false
+	}
+	return rec, true
+}
+
 // Running lists the agents that run below these roots, sorted by project.
 // Records whose agent is gone, or that cannot be read, are left out.
 func (r Roots) Running() []Record {
 	dirs, _ := os.ReadDir(r.Runtime)
 	var list []Record
 	for _, dir := range dirs {
-		text, err := os.ReadFile(r.Key(dir.Name()).Record)
-		if err != nil {
-			continue
-		}
-		var rec Record
-		if json.Unmarshal(text, &rec) != nil || rec.Key != dir.Name() {
+		rec, ok := r.Key(dir.Name()).Recorded()
+		if !ok {
 			continue
 		}
 		if _, held := LockHolder(r.Key(rec.Key)); held {

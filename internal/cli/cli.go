@@ -179,7 +179,7 @@ func groups() []group {
 		}},
 		{"more", "Configuration and more:", []func(*session) *cobra.Command{
 			(*session).validateCommand, (*session).configCommand, (*session).explainCommand,
-			(*session).completionCommand, (*session).versionCommand,
+			(*session).completionCommand, (*session).versionCommand, (*session).upgradeCommand,
 		}},
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent"
 )
 
 func (s *session) downCommand() *cobra.Command {
@@ -43,7 +45,7 @@ func (s *session) down(cmd *cobra.Command, flags *orderFlags, request api.StopRe
 	}
 	p := order{doing: "stopping", goal: event.Stopped}.progress()
 	stop := s.follow(ctx, c, p)
-	err = c.Shutdown(ctx, request)
+	err = t.shutdown(ctx, c, request)
 	stop()
 	if err != nil {
 		return t.unreachable(err)
@@ -55,6 +57,25 @@ func (s *session) down(cmd *cobra.Command, flags *orderFlags, request api.StopRe
 		s.out.Line("%s is down (agent %d has ended)", t.name, pid)
 	}
 	return nil
+}
+
+// shutdownTries is how many agents `down` asks one after the other.
+const shutdownTries = 5
+
+// shutdown asks the agent to end; where it goes away meanwhile, the next one.
+func (t target) shutdown(ctx context.Context, c *client.Client, request api.StopRequest) error {
+	for try := 1; ; try++ {
+		err := c.Shutdown(ctx, request)
+		if fault.CodeOf(err) != fault.AgentUnreachable {
+			return err
+		}
+		if _, held := agent.LockHolder(t.paths); !held {
+			return nil
+		}
+		if try == shutdownTries {
+			return err
+		}
+	}
 }
 
 func agentPID(ctx context.Context, c *client.Client) (int, error) {

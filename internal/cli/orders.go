@@ -56,24 +56,24 @@ type order struct {
 // give carries out an order with progress, prints what came of it, and returns
 // the fault that decides the exit code.
 func (s *session) give(cmd *cobra.Command, flags *orderFlags, o order) error {
-	c, t, err := s.connect()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
 	ctx, cancel = flags.bounded(ctx)
 	defer cancel()
+	c, t, err := s.reach(ctx)
+	if err != nil {
+		return err
+	}
 	if o.fresh && t.file != "" {
 		if o.Apps, err = s.declarations(ctx, c, t, o.Selector); err != nil {
 			return t.unreachable(err)
 		}
 	}
-	stop := s.follow(ctx, c, o.progress())
+	stop, since := s.follow(ctx, c, o.progress()), time.Now()
 	outcome, err := o.run(ctx, c, flags.wait)
 	stop()
 	if err != nil {
-		return t.unreachable(err)
+		return t.broken(ctx, c, since, err)
 	}
 	return s.report(outcome, o.next)
 }

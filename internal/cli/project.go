@@ -8,7 +8,6 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
-	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/config"
 )
 
@@ -105,35 +104,4 @@ func (s *session) connect() (*client.Client, target, error) {
 		return nil, t, err
 	}
 	return s.dial(t), t, nil
-}
-
-func (s *session) dial(t target) *client.Client {
-	return client.New(client.Options{
-		Socket: t.paths.Socket, Version: serve.Version(),
-		SkewWarning: func(theirs, own string) {
-			s.note("warning: the agent is muster %s and this command is %s; `muster down`, then `muster up` brings them together", theirs, own)
-		},
-	})
-}
-
-// unreachable says in the project's words that no agent answered; other errors
-// stay as they are.
-func (t target) unreachable(err error) error {
-	if fault.CodeOf(err) != fault.AgentUnreachable || t.paths.Lock == "" {
-		return err
-	}
-	if pid, held := agent.LockHolder(t.paths); held {
-		return fault.New(fault.AgentUnreachable, "the agent of project %s (pid %d) does not answer", t.name, pid).
-			At(t.paths.Socket).WithFix("it may just be starting or ending: try again; its log is " + t.paths.Log)
-	}
-	return noAgent("no agent runs for project " + t.name)
-}
-
-// notRunning is unreachable for commands that look: exit code 3 instead of 5.
-func (t target) notRunning(err error) error {
-	f := fault.From(t.unreachable(err))
-	if f.Code != fault.AgentUnreachable {
-		return err
-	}
-	return fault.New(fault.NotRunning, "%s", f.Text).At(f.Where).WithFix(f.Fix)
 }

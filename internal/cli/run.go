@@ -25,6 +25,9 @@ func (s *session) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := s.leftovers(cmd.Context(), s.targetOf(loaded), false); err != nil {
+				return err
+			}
 			s.note("no configuration file: defaults, and the flags of this command")
 			return s.foreground(cmd.Context(), loaded)
 		},

@@ -103,6 +103,9 @@ func (s *session) showStatus(st api.Status, workers bool) error {
 		v.Apps(st.Apps)
 	}
 	v.Reasons(st.Apps)
+	if v.Wide {
+		v.Muster(st)
+	}
 	return nil
 }
 
@@ -193,7 +196,7 @@ func (s *session) statusAll(ctx context.Context) error {
 		c := s.dial(target{name: r.Project, file: r.File, paths: roots.Key(r.Key)})
 		st, err := c.Status(ctx)
 		if err != nil {
-			s.note("warning: %s (pid %d) does not answer: %v", r.Project, r.PID, err)
+			s.note("warning: %s (muster %d, agent %d) does not answer: %v", r.Project, r.PID, r.AgentPID, err)
 			continue
 		}
 		list = append(list, st)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"strings"
 	"time"
@@ -45,7 +44,7 @@ func (s *session) upCommand() *cobra.Command {
 	s.serveFlags(cmd)
 	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "run the agent in the background")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only show what would change")
-	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask before apps are removed")
+	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask before apps are removed, or what a killed muster left is ended")
 	return cmd
 }
 
@@ -58,6 +57,13 @@ func (s *session) up(ctx context.Context, flags *upFlags, loaded *config.Loaded)
 		return s.showChanges(spec.Diff(spec.Spec{Project: t.name, File: loaded.File, Control: loaded.Spec.Control}, loaded.Spec))
 	case running:
 		return s.update(ctx, flags, t, loaded.Spec)
+	}
+	asking, cancel := interruptible(ctx)
+	err := s.leftovers(asking, t, flags.yes)
+	cancel()
+	switch {
+	case err != nil:
+		return err
 	case flags.detach:
 		return s.background(ctx, flags, t, loaded)
 	}
@@ -100,11 +106,11 @@ func (s *session) apply(ctx context.Context, flags *upFlags, t target, wanted sp
 			return r.Outcome, err
 		},
 	}
-	stop := s.follow(ctx, c, o.progress())
+	stop, since := s.follow(ctx, c, o.progress()), time.Now()
 	outcome, err := o.run(ctx, c, flags.wait)
 	stop()
 	if err != nil {
-		return t.unreachable(err)
+		return t.broken(ctx, c, since, err)
 	}
 	if s.format() != formatTable && s.format() != formatWide {
 		return s.report(outcome, "")
@@ -142,21 +148,7 @@ func (s *session) confirm(ctx context.Context, flags *upFlags, changes []spec.Ch
 	if len(gone) == 0 || flags.yes || s.flags.noInput || !s.onTerminal() {
 		return nil
 	}
-	s.err.Printf("stop and remove %s? [y/N] ", strings.Join(gone, ", "))
-	answered := make(chan string, 1)
-	go func() { // ends with the answer, or with this command
-		answer, _ := bufio.NewReader(s.stdin).ReadString('\n')
-		answered <- strings.ToLower(strings.TrimSpace(answer))
-	}()
-	select {
-	case a := <-answered:
-		if a == "y" || a == "yes" {
-			return nil
-		}
-	case <-ctx.Done():
-		s.err.Line("")
-	}
-	return fault.New(fault.Interrupted, "nothing was changed").WithFix("-y answers yes")
+	return s.ask(ctx, "stop and remove "+strings.Join(gone, ", ")+"?", false)
 }
 
 // background starts an agent of its own session and hands it the spec.

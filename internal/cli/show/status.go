@@ -26,7 +26,7 @@ type Status struct {
 
 // Projects is one row for each agent.
 func (v Status) Projects(list []api.Status) {
-	t := Table{Columns: []Column{{"PROJECT", 0}, {"STATUS", 0}, {"APPS", 5}, {"WORKERS", 6}, {"AGENT", 4}, {"UPTIME", 3}, {"FILE", 2}}}
+	t := Table{Columns: []Column{{"PROJECT", 0}, {"STATUS", 0}, {"APPS", 5}, {"WORKERS", 6}, {"KEEPER", 4}, {"AGENT", 4}, {"UPTIME", 3}, {"FILE", 2}}}
 	for _, st := range list {
 		ready, wanted, worst := 0, 0, event.Healthy
 		for _, a := range st.Apps {
@@ -36,9 +36,36 @@ func (v Status) Projects(list []api.Status) {
 			}
 		}
 		t.Add(st.Project, v.health(worst), fmt.Sprint(len(st.Apps)), fmt.Sprintf("%d/%d", ready, wanted),
-			fmt.Sprint(st.AgentPID), Age(v.Now.Sub(st.StartedAt)), st.File)
+			pidOrDash(st.KeeperPID), fmt.Sprint(st.AgentPID), Age(v.Now.Sub(st.StartedAt)), st.File)
 	}
 	t.Write(v.Printer)
+}
+
+func pidOrDash(pid int) string {
+	if pid == 0 {
+		return "-"
+	}
+	return fmt.Sprint(pid)
+}
+
+// Muster is one line about muster itself.
+func (v Status) Muster(st api.Status) {
+	text := fmt.Sprintf("agent %d (%s, %s)", st.AgentPID, st.Version, Age(v.Now.Sub(st.AgentStartedAt)))
+	if st.KeeperPID == 0 {
+		text += " without a keeper"
+	} else {
+		text += fmt.Sprintf(", keeper %d (%s)", st.KeeperPID, Age(v.Now.Sub(st.StartedAt)))
+	}
+	if st.AgentStarts > 1 {
+		text += fmt.Sprintf(", %d agents since", st.AgentStarts)
+	}
+	if u := st.Upgrade; u != nil {
+		text += fmt.Sprintf(", upgrade from %s to %s %s ago", u.From, u.To, Age(v.Now.Sub(u.Time)))
+		if u.Fault != nil {
+			text += " failed: " + u.Fault.Text
+		}
+	}
+	v.Printer.Line("%s", v.Printer.Paint(Dim, text))
 }
 
 // rank orders human states, worst last. What was stopped on purpose is fine.
