@@ -18,7 +18,16 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(agentEnv) != "" {
+		if err := agent(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // waitFor polls until ok.
 func waitFor(t *testing.T, what string, ok func() bool) {
