@@ -196,7 +196,11 @@ func (f *Fake) List() []process.Proc {
 }
 
 // Exits implements process.Starter.
-func (f *Fake) Exits() <-chan process.Exit { return f.exits }
+func (f *Fake) Exits() <-chan process.Exit {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.exits
+}
 
 // Ack implements process.Starter.
 func (f *Fake) Ack(id string) {
@@ -314,9 +318,9 @@ func (f *Fake) drainBacklog() {
 			f.mu.Unlock()
 			return
 		}
-		e := f.backlog[0]
+		e, exits := f.backlog[0], f.exits
 		f.mu.Unlock()
-		f.exits <- e
+		exits <- e
 		f.mu.Lock()
 		f.backlog = f.backlog[1:]
 		f.mu.Unlock()

@@ -144,3 +144,63 @@ func TestFakeManyUnreadExits(t *testing.T) {
 		}
 	}
 }
+
+// An agent that dies leaves processes, what it has not acknowledged, and what it
+// has not read; nothing that it tries afterwards has an effect.
+func TestLives(t *testing.T) {
+	f, store := NewFake(), process.NewDirectStore()
+	defer store.Close()
+	first := f.Connect(store)
+	start := func(id string) process.Proc {
+		t.Helper()
+		p, err := first.Start(process.Command{ID: id, Argv: []string{"x"}, Spool: "/spool"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	a, _ := start("a"), start("b")
+	f.Exit("b", 3, 0)
+	if e := <-first.Exits(); e.ID != "b" {
+		t.Fatalf("%+v", e)
+	}
+	f.Print("a", 1, "one\n")
+	out, err := first.Output("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, data, _, _ := out.Next(t.Context()); string(data) != "one\n" {
+		t.Fatalf("%q", data)
+	}
+	if err := first.Store().Put("x", os.Stdin); err != nil {
+		t.Fatal(err)
+	}
+	first.CutAfter(1)
+	first.Ack("nobody")
+	<-first.Dead()
+	_, started := first.Start(process.Command{ID: "c", Argv: []string{"x"}})
+	for what, err := range map[string]error{
+		"Start": started, "Signal": a.Signal(syscall.SIGTERM), "Put": first.Store().Put("y", os.Stdin), "Commit": out.Commit(1, [2]int64{}),
+	} {
+		if !errors.Is(err, ErrCut) {
+			t.Errorf("%s after the end: %v", what, err)
+		}
+	}
+	if first.Ack("b"); len(f.List()) != 2 || len(store.List()) != 1 {
+		t.Errorf("a dead agent had an effect: %v, %q", f.List(), store.List())
+	}
+	second := f.Connect(store)
+	if e := <-second.Exits(); e.ID != "b" || e.Code != 3 {
+		t.Errorf("%+v", e)
+	}
+	out, err = second.Output("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, data, _, _ := out.Next(t.Context()); string(data) != "one\n" {
+		t.Errorf("%q", data)
+	}
+	if p := second.List()[0]; p.Signal(syscall.SIGTERM) != nil || f.List()[0].Exit == nil {
+		t.Error("the successor cannot signal")
+	}
+}

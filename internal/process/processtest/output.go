@@ -14,10 +14,9 @@ import (
 type fakeOutput struct {
 	mu     sync.Mutex
 	chunks []fakeChunk
-	next   int // of the reader
 	done   int // committed
 	ended  bool
-	opened bool
+	reader *fakeReader   // that is open
 	wake   chan struct{} // closed and replaced at every change
 }
 
@@ -55,20 +54,34 @@ func (o *fakeOutput) changed() {
 func (o *fakeOutput) open() (process.Output, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.opened {
+	if o.reader != nil {
 		return nil, process.ErrOutputBusy
 	}
-	o.opened, o.next = true, o.done
-	return o, nil
+	o.reader = &fakeReader{o: o, next: o.done}
+	return o.reader, nil
+}
+
+// release lets another reader open the spool, as after the death of the agent.
+func (o *fakeOutput) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reader = nil
+}
+
+// fakeReader is a process.Output; the spool's mu guards it.
+type fakeReader struct {
+	o    *fakeOutput
+	next int
 }
 
 // Next implements process.Output.
-func (o *fakeOutput) Next(ctx context.Context) (int, []byte, time.Time, error) {
+func (r *fakeReader) Next(ctx context.Context) (int, []byte, time.Time, error) {
+	o := r.o
 	for {
 		o.mu.Lock()
-		if o.next < len(o.chunks) {
-			c := o.chunks[o.next]
-			o.next++
+		if r.next < len(o.chunks) {
+			c := o.chunks[r.next]
+			r.next++
 			o.mu.Unlock()
 			return c.stream, slices.Clone(c.data), c.at, nil
 		}
@@ -86,24 +99,27 @@ func (o *fakeOutput) Next(ctx context.Context) (int, []byte, time.Time, error) {
 }
 
 // Where implements process.Output; positions count chunks.
-func (o *fakeOutput) Where() (pos, next int64, skipped int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return int64(o.next - 1), int64(o.next), 0
+func (r *fakeReader) Where() (pos, next int64, skipped int) {
+	r.o.mu.Lock()
+	defer r.o.mu.Unlock()
+	return int64(r.next - 1), int64(r.next), 0
 }
 
 // Commit implements process.Output.
-func (o *fakeOutput) Commit(pos int64, _ [2]int64) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.done = max(o.done, int(pos))
+func (r *fakeReader) Commit(pos int64, _ [2]int64) error {
+	r.o.mu.Lock()
+	defer r.o.mu.Unlock()
+	r.o.done = max(r.o.done, int(pos))
+	r.next = max(r.next, int(pos))
 	return nil
 }
 
 // Close implements process.Output.
-func (o *fakeOutput) Close() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.opened = false
+func (r *fakeReader) Close() error {
+	r.o.mu.Lock()
+	defer r.o.mu.Unlock()
+	if r.o.reader == r {
+		r.o.reader = nil
+	}
 	return nil
 }
