@@ -130,6 +130,22 @@ func publicRule(t tree) []string {
 	return bad
 }
 
+// keeperRule: the process that must never fail is small. What it is made of, rooms
+// below included, knows no configuration, no HTTP, no bus and no command line.
+func keeperRule(t tree) []string {
+	var bad []string
+	for _, i := range slices.Sorted(maps.Keys(reach(t, "internal/keeper"))) {
+		_, ours := local(i)
+		switch {
+		case i == "net/http", i == "html/template", i == "text/template", i == "crypto/tls":
+		case ours, standard(i), strings.HasPrefix(i, "golang.org/x/sys/"):
+			continue
+		}
+		bad = append(bad, "the keeper depends on "+i)
+	}
+	return bad
+}
+
 // starters may start programs; all others go through process.
 func starters() []string { return []string{"internal/process", "internal/keeper"} }
 
@@ -174,4 +190,5 @@ func confinedRule(t tree) []string {
 
 func TestFloors(t *testing.T)         { report(t, floorRule(wholeTree(t))) }
 func TestPublicPackages(t *testing.T) { report(t, publicRule(wholeTree(t))) }
+func TestKeeperImports(t *testing.T)  { report(t, keeperRule(wholeTree(t))) }
 func TestConfined(t *testing.T)       { report(t, confinedRule(wholeTree(t))) }

@@ -71,6 +71,15 @@ func TestRulesFindViolations(t *testing.T) {
 			map[string]string{"a.go": importing("muster", in+"internal/x"), "internal/x/a.go": importing("x", "github.com/a/b")},
 			map[string]string{"client/a_test.go": importing("client", in+"internal/control"), "a.go": importing("muster", in+"internal/process")},
 		},
+		"the keeper, third party": {
+			keeperRule,
+			map[string]string{"internal/keeper/a.go": importing("keeper", in+"internal/x"), "internal/x/a.go": importing("x", "example.com/yaml")},
+			map[string]string{
+				"internal/keeper/a.go": importing("keeper", in+"internal/x"), "internal/x/a.go": importing("x", "net", "golang.org/x/sys/unix"),
+				"internal/keeper/a_test.go": importing("keeper", "example.com/goleak"), "internal/cli/a.go": importing("cli", "net/http"),
+			},
+		},
+		"the keeper, http": {keeperRule, map[string]string{"internal/keeper/a.go": importing("keeper", "net/http")}, nil},
 		"os/exec": {
 			confinedRule,
 			map[string]string{"internal/cli/a.go": "package cli\nfunc f() { exec.Command(``) }"},
