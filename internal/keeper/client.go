@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/spool"
 )
@@ -29,23 +30,14 @@ const (
 	waiting = 64
 )
 
+// Protocol is the version of the keeper's protocol that this program speaks.
+const Protocol = wire.Version
+
+// ProtocolMin is the oldest version that it understands.
+const ProtocolMin = wire.VersionMin
+
 // Hello is what the keeper tells a new agent.
-type Hello struct {
-	// PID of the keeper, Version of its program, Protocol that is spoken.
-	PID      int       `json:"pid"`
-	Version  string    `json:"version"`
-	Protocol int       `json:"protocol"`
-	Started  time.Time `json:"started"`
-	// Agents counts the agents that were started, this one included.
-	Agents int `json:"agents"`
-	// Last says what became of the agent before: "killed by signal SIGKILL",
-	// "upgraded"; "" for the first.
-	Last string `json:"last,omitempty"`
-	// Upgrade is what the last upgrade came to; nil: there was none.
-	Upgrade json.RawMessage `json:"upgrade,omitempty"`
-	// Signals that ask for the end and came before this agent.
-	Signals []int `json:"signals,omitempty"`
-}
+type Hello = wire.Hello
 
 // Client is the agent's side: a process.Starter, and a process.Store by Store.
 // Safe for concurrent use. After Lost every call fails at once with
@@ -72,13 +64,13 @@ type Client struct {
 
 // call is a request that waits for its reply.
 type call struct {
-	parts *reply // of a reply in parts
-	learn func(a *reply)
+	parts *wire.Reply // of a reply in parts
+	learn func(a *wire.Reply)
 	done  chan answered // has room for one
 }
 
 type answered struct {
-	reply *reply
+	reply *wire.Reply
 	fds   []int
 }
 
@@ -91,7 +83,7 @@ var _ process.Starter = (*Client)(nil)
 func Dial(fd int) (*Client, Hello, error) {
 	takeName()
 	c := &Client{
-		conn: channel.Open(fd, channel.Options{FrameMax: replyMax}), buffers: spool.NewBuffers(),
+		conn: channel.Open(fd, channel.Options{FrameMax: wire.ReplyMax}), buffers: spool.NewBuffers(),
 		signals: make(chan os.Signal, waiting), troubles: make(chan error, waiting),
 		lost: make(chan struct{}), ended: make(chan struct{}), calls: map[uint64]*call{},
 	}
@@ -101,7 +93,7 @@ func Dial(fd int) (*Client, Hello, error) {
 	c.running.Go(c.receive)
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
-	a, err := c.call(ctx, &request{Op: opHello, Protocol: Protocol, Min: ProtocolMin}, nil, nil)
+	a, err := c.call(ctx, &wire.Request{Op: wire.OpHello, Protocol: wire.Version, Min: wire.VersionMin}, nil, nil)
 	if err == nil && a.reply.Hello == nil {
 		err = fault.New(fault.Internal, "the keeper says hello without a word")
 	}
@@ -120,7 +112,7 @@ func Dial(fd int) (*Client, Hello, error) {
 
 // call sends a request and waits for its reply. learn is called with it, in the
 // order in which the keeper said all it says, with c.mu held.
-func (c *Client) call(ctx context.Context, r *request, fds []int, learn func(*reply)) (answered, error) {
+func (c *Client) call(ctx context.Context, r *wire.Request, fds []int, learn func(*wire.Reply)) (answered, error) {
 	k := &call{learn: learn, done: make(chan answered, 1)}
 	id, err := c.send(r, fds, k)
 	if err != nil {
@@ -133,7 +125,7 @@ func (c *Client) call(ctx context.Context, r *request, fds []int, learn func(*re
 			return answered{}, c.failed()
 		case a.reply.Error != nil:
 			closeAll(a.fds)
-			return answered{}, a.reply.Error.err()
+			return answered{}, a.reply.Error.Err()
 		}
 		return a, nil
 	case <-ctx.Done():
@@ -145,19 +137,19 @@ func (c *Client) call(ctx context.Context, r *request, fds []int, learn func(*re
 // tell sends a request that has no reply. Once it has returned, the keeper
 // carries the request out though this process is killed, unless more waits than
 // the socket holds; then all that was asked before comes first, in any case.
-func (c *Client) tell(r *request, fds ...int) error {
+func (c *Client) tell(r *wire.Request, fds ...int) error {
 	_, err := c.send(r, fds, nil)
 	return err
 }
 
-func (c *Client) send(r *request, fds []int, k *call) (uint64, error) {
+func (c *Client) send(r *wire.Request, fds []int, k *call) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sendLocked(r, fds, k)
 }
 
 // sendLocked sends a request, and notes who waits for its reply; c.mu is held.
-func (c *Client) sendLocked(r *request, fds []int, k *call) (uint64, error) {
+func (c *Client) sendLocked(r *wire.Request, fds []int, k *call) (uint64, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -168,7 +160,7 @@ func (c *Client) sendLocked(r *request, fds []int, k *call) (uint64, error) {
 	data, err := json.Marshal(r)
 	switch {
 	case err != nil:
-	case len(data) > requestMax:
+	case len(data) > wire.RequestMax:
 		err = syscall.EMSGSIZE
 	default:
 		err = c.conn.Send(data, fds...)
@@ -231,32 +223,32 @@ func (c *Client) end(err error) {
 
 // hear takes one frame. What is not known comes from a newer keeper.
 func (c *Client) hear(f channel.Frame) {
-	a := &reply{}
+	a := &wire.Reply{}
 	if err := json.Unmarshal(f.Data, a); err != nil {
 		closeAll(f.FDs)
 		c.complain(fmt.Errorf("the keeper said what cannot be understood: %w", err))
 		return
 	}
-	if a.Op == opReply {
+	if a.Op == wire.OpReply {
 		c.replied(answered{a, f.FDs})
 		return
 	}
 	closeAll(f.FDs)
 	switch a.Op {
-	case opExit:
+	case wire.OpExit:
 		if a.Exit != nil {
 			c.mu.Lock()
-			c.known.exited(a.Exit.process())
+			c.known.exited(a.Exit.Process())
 			c.mu.Unlock()
 		}
-	case opSignal:
+	case wire.OpSignal:
 		select {
 		case c.signals <- syscall.Signal(a.Signal):
 		default:
 		}
-	case opTrouble:
+	case wire.OpTrouble:
 		if a.Error != nil {
-			c.complain(fmt.Errorf("%s %s: %w", a.Of, a.About, a.Error.err()))
+			c.complain(fmt.Errorf("%s %s: %w", a.Of, a.About, a.Error.Err()))
 		}
 	}
 }
@@ -301,11 +293,11 @@ func (c *Client) Signals() <-chan os.Signal { return c.signals }
 func (c *Client) Troubles() <-chan error { return c.troubles }
 
 // Up says that this agent serves.
-func (c *Client) Up() error { return c.tell(&request{Op: opUp}) }
+func (c *Client) Up() error { return c.tell(&wire.Request{Op: wire.OpUp}) }
 
 // Notify sends a state to systemd (sd_notify) from the keeper's pid.
 func (c *Client) Notify(state string) error {
-	return c.tell(&request{Op: opNotify, State: text(state)})
+	return c.tell(&wire.Request{Op: wire.OpNotify, State: wire.Text(state)})
 }
 
 // Obeys says that this agent ends because of a signal, so that a successor shall
@@ -315,7 +307,7 @@ func (c *Client) Obeys(sig os.Signal) error {
 	if !ok {
 		return unix.EINVAL
 	}
-	return c.tell(&request{Op: opObeys, Signal: int(n)})
+	return c.tell(&wire.Request{Op: wire.OpObeys, Signal: int(n)})
 }
 
 // Upgrade makes the keeper start exe once this agent has left by its end, and
@@ -323,14 +315,14 @@ func (c *Client) Obeys(sig os.Signal) error {
 // agent finds it in Hello.Upgrade, with the outcome.
 func (c *Client) Upgrade(exe *os.File, what json.RawMessage) error {
 	return process.WithFDs([]*os.File{exe}, func(fds []int) error {
-		_, err := c.call(context.Background(), &request{Op: opUpgrade, What: what}, fds, nil)
+		_, err := c.call(context.Background(), &wire.Request{Op: wire.OpUpgrade, What: what}, fds, nil)
 		return err
 	})
 }
 
 // End says that this agent ends orderly now, and the keeper after it with code.
 func (c *Client) End(code int) error {
-	_, err := c.call(context.Background(), &request{Op: opEnd, Code: code}, nil, nil)
+	_, err := c.call(context.Background(), &wire.Request{Op: wire.OpEnd, Code: code}, nil, nil)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 )
 
@@ -53,11 +54,11 @@ func (e *entry) close() {
 }
 
 // ask makes a call whose reply tells of processes.
-func (c *Client) ask(ctx context.Context, r *request, fds []int) (*reply, error) {
+func (c *Client) ask(ctx context.Context, r *wire.Request, fds []int) (*wire.Reply, error) {
 	c.mu.Lock()
 	c.known.due++
 	c.mu.Unlock()
-	a, err := c.call(ctx, r, fds, func(a *reply) {
+	a, err := c.call(ctx, r, fds, func(a *wire.Reply) {
 		if a.Process != nil {
 			a.Processes = append(a.Processes, *a.Process)
 		}
@@ -77,7 +78,7 @@ func (c *Client) ask(ctx context.Context, r *request, fds []int) (*reply, error)
 }
 
 // learn takes what the reply to a request says of a process.
-func (m *mirror) learn(p proc, asked uint64) {
+func (m *mirror) learn(p wire.Proc, asked uint64) {
 	id := string(p.ID)
 	if at, ok := m.acked[id]; ok && asked <= at {
 		return
@@ -99,7 +100,7 @@ func (m *mirror) learn(p proc, asked uint64) {
 		e.proc.Meta = p.Meta
 	}
 	if p.Exit != nil {
-		m.exited(p.Exit.process())
+		m.exited(p.Exit.Process())
 	}
 	if x, ok := m.early[id]; ok {
 		m.exited(x)
@@ -153,7 +154,7 @@ func (c *Client) find(id string) (*entry, error) {
 	return e, nil
 }
 
-// Start implements process.Starter. More than FDsMax descriptors are refused.
+// Start implements process.Starter. More than wire.FDsMax descriptors are refused.
 func (c *Client) Start(cmd process.Command) (process.Proc, error) {
 	files := make([]*os.File, 0, 1+len(cmd.Files))
 	if cmd.Stdin != nil {
@@ -162,13 +163,13 @@ func (c *Client) Start(cmd process.Command) (process.Proc, error) {
 	for _, f := range cmd.Files {
 		files = append(files, f.File)
 	}
-	if len(files) > FDsMax {
+	if len(files) > wire.FDsMax {
 		return process.Proc{}, fault.New(fault.StartFailed,
-			"%s would get %d descriptors, the most is %d: %w", cmd.ID, len(files), FDsMax, syscall.EINVAL).WithFix("give it fewer listeners")
+			"%s would get %d descriptors, the most is %d: %w", cmd.ID, len(files), wire.FDsMax, syscall.EINVAL).WithFix("give it fewer listeners")
 	}
-	var a *reply
+	var a *wire.Reply
 	err := process.WithFDs(files, func(fds []int) (err error) {
-		a, err = c.ask(context.Background(), &request{Op: opStart, Command: toCommand(cmd)}, fds)
+		a, err = c.ask(context.Background(), &wire.Request{Op: wire.OpStart, Command: wire.FromCommand(cmd)}, fds)
 		return err
 	})
 	if err != nil {
@@ -178,7 +179,7 @@ func (c *Client) Start(cmd process.Command) (process.Proc, error) {
 }
 
 // told is the process that a reply has told of.
-func (c *Client) told(a *reply) (process.Proc, error) {
+func (c *Client) told(a *wire.Reply) (process.Proc, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if a.Process == nil {
@@ -208,7 +209,7 @@ func (c *Client) List() []process.Proc {
 }
 
 func (c *Client) list(ctx context.Context) ([]process.Proc, error) {
-	a, err := c.ask(ctx, &request{Op: opList}, nil)
+	a, err := c.ask(ctx, &wire.Request{Op: wire.OpList}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +242,7 @@ func (c *Client) Ack(id string) {
 	}
 	e.close()
 	// A keeper that is gone has forgotten it.
-	_, _ = c.sendLocked(&request{Op: opAck, Process: text(id)}, nil, nil)
+	_, _ = c.sendLocked(&wire.Request{Op: wire.OpAck, Process: wire.Text(id)}, nil, nil)
 }
 
 // SetMeta implements process.Starter. It does not wait for the keeper.
@@ -256,13 +257,13 @@ func (c *Client) SetMeta(id string, meta []byte) error {
 		return err
 	}
 	e.proc.Meta, e.metaAt = slices.Clone(meta), c.last
-	_, err = c.sendLocked(&request{Op: opSetMeta, Process: text(id), Meta: meta}, nil, nil)
+	_, err = c.sendLocked(&wire.Request{Op: wire.OpSetMeta, Process: wire.Text(id), Meta: meta}, nil, nil)
 	return err
 }
 
 // SetMain implements process.Starter.
 func (c *Client) SetMain(id string, pid int) (process.Proc, error) {
-	a, err := c.ask(context.Background(), &request{Op: opSetMain, Process: text(id), PID: pid}, nil)
+	a, err := c.ask(context.Background(), &wire.Request{Op: wire.OpSetMain, Process: wire.Text(id), PID: pid}, nil)
 	if err != nil {
 		return process.Proc{}, err
 	}
@@ -276,6 +277,6 @@ func (c *Client) SetKillAt(id string, t time.Time) error {
 	if _, err := c.find(id); err != nil {
 		return err
 	}
-	_, err := c.sendLocked(&request{Op: opSetKillAt, Process: text(id), KillAt: toBoot(t)}, nil, nil)
+	_, err := c.sendLocked(&wire.Request{Op: wire.OpSetKillAt, Process: wire.Text(id), KillAt: wire.ToBoot(t)}, nil, nil)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 )
 
@@ -18,18 +19,18 @@ type clientStore struct{ c *Client }
 // Put implements process.Store.
 func (s clientStore) Put(name string, f *os.File) error {
 	return process.WithFDs([]*os.File{f}, func(fds []int) error {
-		return s.c.tell(&request{Op: opPut, Name: text(name)}, fds...)
+		return s.c.tell(&wire.Request{Op: wire.OpPut, Name: wire.Text(name)}, fds...)
 	})
 }
 
 // Get implements process.Store.
-func (s clientStore) Get(name string) (*os.File, error) { return s.fetch(opGet, name) }
+func (s clientStore) Get(name string) (*os.File, error) { return s.fetch(wire.OpGet, name) }
 
 // Take implements process.Store.
-func (s clientStore) Take(name string) (*os.File, error) { return s.fetch(opTake, name) }
+func (s clientStore) Take(name string) (*os.File, error) { return s.fetch(wire.OpTake, name) }
 
 func (s clientStore) fetch(op, name string) (*os.File, error) {
-	a, err := s.c.call(context.Background(), &request{Op: op, Name: text(name)}, nil, nil)
+	a, err := s.c.call(context.Background(), &wire.Request{Op: op, Name: wire.Text(name)}, nil, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -46,9 +47,9 @@ func (s clientStore) fetch(op, name string) (*os.File, error) {
 
 // List implements process.Store. It is empty when the keeper is gone.
 func (s clientStore) List() []string {
-	a, err := s.c.call(context.Background(), &request{Op: opNames}, nil, nil)
+	a, err := s.c.call(context.Background(), &wire.Request{Op: wire.OpNames}, nil, nil)
 	if err != nil {
 		return nil
 	}
-	return fromTexts(a.reply.Names)
+	return wire.FromTexts(a.reply.Names)
 }

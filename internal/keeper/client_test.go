@@ -18,6 +18,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/processtest"
 )
@@ -138,7 +139,7 @@ func TestOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Version != "v7" || h.Agents != 3 || h.PID != os.Getpid() || h.Protocol != Protocol || h.Last == "" || string(h.Upgrade) != `{"ok":true}` || !slices.Equal(h.Signals, []int{15}) {
+	if h.Version != "v7" || h.Agents != 3 || h.PID != os.Getpid() || h.Protocol != wire.Version || h.Last == "" || string(h.Upgrade) != `{"ok":true}` || !slices.Equal(h.Signals, []int{15}) {
 		t.Errorf("%+v", h)
 	}
 	x.forward(syscall.SIGTTIN)
@@ -254,7 +255,7 @@ func TestTooManyFiles(t *testing.T) {
 	case <-time.After(atMost):
 		t.Error("no trouble was told")
 	}
-	many := make([]process.NamedFD, FDsMax+1)
+	many := make([]process.NamedFD, wire.FDsMax+1)
 	for i := range many {
 		many[i] = process.NamedFD{File: os.Stdin}
 	}
@@ -280,12 +281,12 @@ func TestStoreRecords(t *testing.T) {
 	if err := records.Save("pool/web\xff", []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 3 * listPart {
+	for i := range 3 * wire.ListPart {
 		if err := records.Save(fmt.Sprintf("n%03d", i), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if names := records.Names("n"); len(names) != 3*listPart || names[299] != "n299" {
+	if names := records.Names("n"); len(names) != 3*wire.ListPart || names[299] != "n299" {
 		t.Errorf("%d names", len(names))
 	}
 	got, err := records.Load("pool/web\xff")

@@ -3,20 +3,13 @@ package keeper
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
-	"math"
-	"os"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/process"
-	"github.com/muster-run/muster/spec"
 )
 
 // scripted is a Client whose keeper is the test.
@@ -166,61 +159,6 @@ func TestClientTolerates(t *testing.T) {
 	first, second := <-s.c.Troubles(), <-s.c.Troubles()
 	if !strings.Contains(first.Error(), "cannot be understood") || !errors.Is(second, syscall.EMFILE) || len(s.c.Troubles()) != 0 {
 		t.Errorf("%v; %v", first, second)
-	}
-}
-
-// Every error means to errors.Is and fault.CodeOf at the client what it meant at
-// the keeper.
-func TestFailures(t *testing.T) {
-	full := fault.New(fault.CommandNotFound, "x: %w", syscall.ENOENT).At("web#1").WithOutput([]string{"a", "b"}).WithFix("install it")
-	got := toFailure(fmt.Errorf("wrapped: %w", full)).err()
-	var f *fault.Fault
-	if !errors.As(got, &f) || !errors.Is(got, fs.ErrNotExist) {
-		t.Fatalf("%#v", got)
-	}
-	if want := *full; !reflect.DeepEqual(*f, want) {
-		t.Errorf("%+v, want %+v", *f, want)
-	}
-	for _, err := range known() {
-		if got := toFailure(err).err(); got != err {
-			t.Errorf("%v is not %v", got, err)
-		}
-		if got := toFailure(fmt.Errorf("so: %w", err)).err(); !errors.Is(got, err) || got.Error() != "so: "+err.Error() {
-			t.Errorf("%v is not %v", got, err)
-		}
-	}
-	path := &os.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}
-	if got := toFailure(path).err(); !errors.Is(got, fs.ErrPermission) || got.Error() != path.Error() {
-		t.Errorf("%v", got)
-	}
-	if got := toFailure(errors.New("plain")).err(); got.Error() != "plain" {
-		t.Errorf("%v", got)
-	}
-}
-
-// A command is the same on the other side, its bytes included.
-func TestCommandCrosses(t *testing.T) {
-	mask, nice, core := spec.FileMode(0o27), -3, spec.Bytes(math.MaxInt64)
-	c := process.Command{
-		ID: "a", Argv: []string{"x", "\xff\x00<&>\n"}, Env: []string{"A=\xfe", "B=é\u2028"}, Dir: "/\x80", Listen: 1,
-		Identity: &process.Identity{UID: 1, GID: 2, Groups: []uint32{3}}, Umask: &mask, Cgroup: true, Spool: "/s", Meta: []byte{0, 255},
-		Limits: spec.Limits{CPU: 0.5, NoFile: 9, Nice: &nice, OOMScore: &nice, Core: &core, NoNewPrivs: true},
-		KillAt: time.Now().Add(time.Hour),
-	}
-	text, bad, err := decodeRequest(mustJSON(t, request{Op: opStart, Command: toCommand(c)}))
-	if bad != nil || err != nil {
-		t.Fatal(bad, err)
-	}
-	got := text.Command.process()
-	if d := got.KillAt.Sub(c.KillAt); d.Abs() > time.Second {
-		t.Errorf("the deadline has moved by %v", d)
-	}
-	got.KillAt = c.KillAt
-	if !reflect.DeepEqual(got, c) {
-		t.Errorf("%+v\n%+v", got, c)
-	}
-	if !fromBoot(toBoot(time.Time{})).IsZero() || toBoot(time.Unix(1, 0)) != 1 {
-		t.Error("no deadline, or one long ago")
 	}
 }
 

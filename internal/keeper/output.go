@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/spool"
 )
@@ -33,7 +34,7 @@ type output struct {
 	listed bool        // it is in changed; outputs.mu guards it
 
 	mu   sync.Mutex
-	wait request // that waits; its ID is 0: none
+	wait wire.Request // that waits; its ID is 0: none
 }
 
 func (o *outputs) open(x *session) {
@@ -53,38 +54,38 @@ func (o *outputs) close() {
 
 func (o *outputs) carryOut(a *arrival) {
 	var out *output
-	if a.Op != opOutput {
+	if a.Op != wire.OpOutput {
 		if out = o.list[a.Out]; out == nil {
-			o.session.answer(&a.request, nil, fmt.Errorf("output %d is not open: %w", a.Out, os.ErrClosed))
+			o.session.answer(&a.Request, nil, fmt.Errorf("output %d is not open: %w", a.Out, os.ErrClosed))
 			return
 		}
 	}
-	answer, err := &reply{}, error(nil)
+	answer, err := &wire.Reply{}, error(nil)
 	switch a.Op {
-	case opOutput:
+	case wire.OpOutput:
 		answer, err = o.begin(string(a.Process))
-	case opWait:
+	case wire.OpWait:
 		out.mu.Lock()
-		out.wait = a.request // one before it is not answered any more
+		out.wait = a.Request // one before it is not answered any more
 		out.mu.Unlock()
 		out.asleep.Store(true)
 		o.settle(out)
 		return
-	case opCommit:
+	case wire.OpCommit:
 		var skip [2]int64
 		if a.Skip != nil {
 			skip = *a.Skip
 		}
 		err = out.spool.Commit(a.Pos, skip)
-	case opRelease:
+	case wire.OpRelease:
 		o.release(a.Out)
 	}
-	o.session.answer(&a.request, answer, err)
+	o.session.answer(&a.Request, answer, err)
 }
 
 // begin opens the spool of a process. It stays open when the process is
 // acknowledged.
-func (o *outputs) begin(id string) (*reply, error) {
+func (o *outputs) begin(id string) (*wire.Reply, error) {
 	s, err := o.session.server.spools(id)
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (o *outputs) begin(id string) (*reply, error) {
 	o.last++
 	o.list[o.last] = out
 	s.Watch(func() { o.note(out) })
-	return &reply{Out: o.last, Dir: text(s.Dir())}, nil
+	return &wire.Reply{Out: o.last, Dir: wire.Text(s.Dir())}, nil
 }
 
 func (o *outputs) release(number uint64) {
@@ -104,7 +105,7 @@ func (o *outputs) release(number uint64) {
 	delete(o.list, number)
 	out.spool.Watch(nil)
 	out.mu.Lock()
-	out.wait = request{}
+	out.wait = wire.Request{}
 	out.mu.Unlock()
 	_ = out.spool.Reading(false) // fails only for true
 }
@@ -162,6 +163,6 @@ func (o *outputs) settle(out *output) {
 		return
 	}
 	out.asleep.Store(false)
-	o.session.answer(&out.wait, &reply{State: toState(st)}, nil)
-	out.wait = request{}
+	o.session.answer(&out.wait, &wire.Reply{State: wire.FromState(st)}, nil)
+	out.wait = wire.Request{}
 }

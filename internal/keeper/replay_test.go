@@ -19,6 +19,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 )
 
@@ -259,7 +260,7 @@ func newOldKeeper(t *testing.T, list []recordedFrame, fd int) *oldKeeper {
 			last, ops[h.ID] = h.Op, h.Op
 			k.answers[h.Op] = append(k.answers[h.Op], nil)
 			continue
-		case h.Op == opReply:
+		case h.Op == wire.OpReply:
 			op = ops[h.ID]
 		}
 		// A reply belongs to the last request of its op: the agent asked one thing
@@ -296,7 +297,7 @@ func (k *oldKeeper) send(f recordedFrame, id uint64) {
 		k.t.Error(err)
 		return
 	}
-	if headOf(k.t, f.Frame).Op == opReply {
+	if headOf(k.t, f.Frame).Op == wire.OpReply {
 		fields["id"] = mustJSON(k.t, id)
 	}
 	if err := k.conn.Send(mustJSON(k.t, fields), make([]int, f.FDs)...); err != nil {
@@ -341,12 +342,12 @@ func TestOldAgent(t *testing.T) {
 			switch {
 			case f.From == "agent":
 				r.say(string(f.Frame), make([]int, f.FDs)...)
-				if h.Op == opUpgrade {
+				if h.Op == wire.OpUpgrade {
 					until(t, "upgrade", func() bool { return slices.Contains(l.orders.words(), "upgrade") })
 					x.forward(syscall.SIGHUP)
 				}
 				continue
-			case h.Op == opTrouble: // of a disk that was taken away from the other
+			case h.Op == wire.OpTrouble: // of a disk that was taken away from the other
 				continue
 			}
 			same := func(frame []byte) bool { return headOf(t, frame) == h }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/spool"
 	"github.com/muster-run/muster/internal/sdnotify"
@@ -64,7 +65,7 @@ func (s *server) tellExits() {
 		select {
 		case e := <-s.starter.Exits():
 			if x := s.current(); x != nil {
-				x.send(&reply{Op: opExit, Exit: toExit(e)})
+				x.send(&wire.Reply{Op: wire.OpExit, Exit: wire.FromExit(e)})
 			}
 		case <-s.ended:
 			return
@@ -79,7 +80,7 @@ func (s *server) notify() {
 		case state := <-s.notes:
 			if err := sdnotify.Notify(state); err != nil {
 				if x := s.current(); x != nil {
-					x.trouble(&request{Op: opNotify}, err)
+					x.trouble(&wire.Request{Op: wire.OpNotify}, err)
 				}
 			}
 		case <-s.ended:
@@ -124,7 +125,7 @@ type session struct {
 func (s *server) serve(fd int, h Hello, o orders) *session {
 	h.PID = os.Getpid()
 	x := &session{
-		server: s, conn: channel.Open(fd, channel.Options{FrameMax: requestMax}), fd: fd, hello: h, orders: o,
+		server: s, conn: channel.Open(fd, channel.Options{FrameMax: wire.RequestMax}), fd: fd, hello: h, orders: o,
 		over: make(chan struct{}), breaks: make(chan error, 1),
 	}
 	x.outs.open(x)
@@ -140,7 +141,7 @@ func (x *session) forward(sig syscall.Signal) {
 		x.early = append(x.early, sig)
 		return
 	}
-	x.send(&reply{Op: opSignal, Signal: int(sig)})
+	x.send(&wire.Reply{Op: wire.OpSignal, Signal: int(sig)})
 }
 
 // broken delivers an error when the agent has sent what cannot be understood, or
@@ -196,7 +197,7 @@ func (x *session) fail(err error) {
 
 // arrival is a request with its descriptors.
 type arrival struct {
-	request
+	wire.Request
 	fds   []int // what nobody takes out is closed
 	short bool  // some were lost on the way
 }
@@ -207,40 +208,40 @@ func (a *arrival) takeFDs() []int { fds := a.fds; a.fds = nil; return fds }
 func (x *session) take(f channel.Frame) error {
 	a := &arrival{fds: f.FDs, short: f.Truncated}
 	defer func() { closeAll(a.fds) }()
-	r, bad, err := decodeRequest(f.Data)
+	r, bad, err := wire.DecodeRequest(f.Data)
 	switch {
 	case err != nil:
 		return &senseless{err}
-	case r.Op == opHello:
+	case r.Op == wire.OpHello:
 		x.greet(r)
 	case !x.greeted: // set by this goroutine
 		return &senseless{fmt.Errorf("%s before hello", r.Op)}
 	case bad != nil:
 		x.answer(&r, nil, fault.New(fault.Internal, "a request cannot be understood: %w", bad))
 	default:
-		a.request = r
+		a.Request = r
 		x.carryOut(a)
 	}
 	return nil
 }
 
 // greet agrees on a version. An agent that is refused will not say more.
-func (x *session) greet(r request) {
-	if r.Min > Protocol || r.Protocol < ProtocolMin {
+func (x *session) greet(r wire.Request) {
+	if r.Min > wire.Version || r.Protocol < wire.VersionMin {
 		x.answer(&r, nil, fault.New(fault.UpgradeFailed,
 			"the keeper (muster %s) speaks version %d to %d of its protocol, and the agent %d to %d",
-			x.hello.Version, ProtocolMin, Protocol, r.Min, r.Protocol).WithFix("`muster down`, then `muster up` with the new release"))
+			x.hello.Version, wire.VersionMin, wire.Version, r.Min, r.Protocol).WithFix("`muster down`, then `muster up` with the new release"))
 		return
 	}
 	h := x.hello
-	h.Protocol = min(r.Protocol, Protocol)
+	h.Protocol = min(r.Protocol, wire.Version)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.answer(&r, &reply{Hello: &h}, nil)
+	x.answer(&r, &wire.Reply{Hello: &h}, nil)
 	x.server.setCurrent(x)
 	x.greeted = true
 	for _, sig := range x.early {
-		x.send(&reply{Op: opSignal, Signal: int(sig)})
+		x.send(&wire.Reply{Op: wire.OpSignal, Signal: int(sig)})
 	}
 	x.early = nil
 }
@@ -251,63 +252,63 @@ func (x *session) carryOut(a *arrival) {
 	s, id, name := x.server, string(a.Process), string(a.Name)
 	var err error
 	switch a.Op {
-	case opStart:
+	case wire.OpStart:
 		x.start(a)
 		return // answered later
-	case opList:
+	case wire.OpList:
 		x.list(a)
 		return
-	case opAck:
+	case wire.OpAck:
 		s.starter.Ack(id)
-	case opSetMeta:
+	case wire.OpSetMeta:
 		err = s.starter.SetMeta(id, a.Meta)
-	case opSetMain:
+	case wire.OpSetMain:
 		p, err := s.starter.SetMain(id, a.PID)
-		x.answer(&a.request, &reply{Process: toProc(p)}, err)
+		x.answer(&a.Request, &wire.Reply{Process: wire.FromProc(p)}, err)
 		return
-	case opSetKillAt:
-		err = s.starter.SetKillAt(id, fromBoot(a.KillAt))
-	case opOutput, opWait, opCommit, opRelease:
+	case wire.OpSetKillAt:
+		err = s.starter.SetKillAt(id, wire.FromBoot(a.KillAt))
+	case wire.OpOutput, wire.OpWait, wire.OpCommit, wire.OpRelease:
 		x.outs.carryOut(a)
 		return
-	case opPut:
+	case wire.OpPut:
 		err = x.put(a, name)
-	case opGet:
+	case wire.OpGet:
 		x.get(a, name)
 		return
-	case opTake:
+	case wire.OpTake:
 		if x.get(a, name) {
 			s.store.Forget(name)
 		}
 		return
-	case opNames:
+	case wire.OpNames:
 		x.names(a)
 		return
 	default:
 		err = x.order(a)
 	}
-	x.answer(&a.request, &reply{}, err)
+	x.answer(&a.Request, &wire.Reply{}, err)
 }
 
 // order passes on what is for the root process.
 func (x *session) order(a *arrival) error {
 	switch a.Op {
-	case opUp:
+	case wire.OpUp:
 		x.orders.up()
-	case opNotify:
+	case wire.OpNotify:
 		select {
 		case x.server.notes <- string(a.State):
 		default:
 			return errors.New("systemd does not read what it is told")
 		}
-	case opObeys:
+	case wire.OpObeys:
 		x.orders.obeys(syscall.Signal(a.Signal))
-	case opUpgrade:
+	case wire.OpUpgrade:
 		if len(a.fds) != 1 {
 			return missing(a, 1)
 		}
 		x.orders.upgrade(os.NewFile(uintptr(a.takeFDs()[0]), "upgrade"), a.What)
-	case opEnd:
+	case wire.OpEnd:
 		x.orders.end(a.Code)
 	default:
 		return fmt.Errorf("this keeper does not know %q: %w", a.Op, errors.ErrUnsupported)
@@ -327,7 +328,7 @@ func missing(a *arrival, want int) error {
 // start starts a process beside what else goes on.
 func (x *session) start(a *arrival) {
 	if a.Command == nil {
-		x.answer(&a.request, nil, fault.New(fault.Internal, "start has no command: %w", syscall.EINVAL))
+		x.answer(&a.Request, nil, fault.New(fault.Internal, "start has no command: %w", syscall.EINVAL))
 		return
 	}
 	want := len(a.Command.Files)
@@ -335,10 +336,10 @@ func (x *session) start(a *arrival) {
 		want++
 	}
 	if len(a.fds) != want {
-		x.answer(&a.request, nil, missing(a, want))
+		x.answer(&a.Request, nil, missing(a, want))
 		return
 	}
-	c, r := a.Command.process(), a.request
+	c, r := a.Command.Process(), a.Request
 	var files []*os.File
 	for _, fd := range a.takeFDs() {
 		files = append(files, os.NewFile(uintptr(fd), "file of "+c.ID))
@@ -357,30 +358,30 @@ func (x *session) start(a *arrival) {
 		for _, f := range files {
 			f.Close()
 		}
-		x.answer(&r, &reply{Process: toProc(p)}, err)
+		x.answer(&r, &wire.Reply{Process: wire.FromProc(p)}, err)
 	})
 }
 
 // list answers in parts, so that no frame is large.
 func (x *session) list(a *arrival) {
-	var part []proc
+	var part []wire.Proc
 	for _, p := range x.server.starter.List() {
-		if len(part) == listPart {
-			x.answer(&a.request, &reply{Processes: part, More: true}, nil)
+		if len(part) == wire.ListPart {
+			x.answer(&a.Request, &wire.Reply{Processes: part, More: true}, nil)
 			part = part[:0]
 		}
-		part = append(part, *toProc(p))
+		part = append(part, *wire.FromProc(p))
 	}
-	x.answer(&a.request, &reply{Processes: part}, nil)
+	x.answer(&a.Request, &wire.Reply{Processes: part}, nil)
 }
 
 func (x *session) names(a *arrival) {
 	names := x.server.store.List()
-	for len(names) > listPart {
-		x.answer(&a.request, &reply{Names: toTexts(names[:listPart]), More: true}, nil)
-		names = names[listPart:]
+	for len(names) > wire.ListPart {
+		x.answer(&a.Request, &wire.Reply{Names: wire.ToTexts(names[:wire.ListPart]), More: true}, nil)
+		names = names[wire.ListPart:]
 	}
-	x.answer(&a.request, &reply{Names: toTexts(names)}, nil)
+	x.answer(&a.Request, &wire.Reply{Names: wire.ToTexts(names)}, nil)
 }
 
 func (x *session) put(a *arrival, name string) error {
@@ -394,41 +395,41 @@ func (x *session) put(a *arrival, name string) error {
 // get sends a descriptor; true: it is on its way.
 func (x *session) get(a *arrival, name string) (sent bool) {
 	found := x.server.store.Lend(name, func(fd int) {
-		err := x.send(&reply{Op: opReply, ID: a.ID, FDs: 1}, fd)
+		err := x.send(&wire.Reply{Op: wire.OpReply, ID: a.ID, FDs: 1}, fd)
 		if sent = err == nil; !sent {
-			x.answer(&a.request, nil, fault.New(fault.Internal, "the keeper cannot hand out %s: %w", name, err))
+			x.answer(&a.Request, nil, fault.New(fault.Internal, "the keeper cannot hand out %s: %w", name, err))
 		}
 	})
 	if !found {
-		x.answer(&a.request, &reply{}, nil)
+		x.answer(&a.Request, &wire.Reply{}, nil)
 	}
 	return sent
 }
 
 // answer ends a request. The error of one that wants no reply is told as trouble.
-func (x *session) answer(r *request, a *reply, err error) {
+func (x *session) answer(r *wire.Request, a *wire.Reply, err error) {
 	switch {
 	case r.ID == 0 && err != nil:
 		x.trouble(r, err)
 	case r.ID == 0:
 	case err != nil:
-		x.send(&reply{Op: opReply, ID: r.ID, Error: toFailure(err)})
+		x.send(&wire.Reply{Op: wire.OpReply, ID: r.ID, Error: wire.FromError(err)})
 	default:
-		a.Op, a.ID = opReply, r.ID
+		a.Op, a.ID = wire.OpReply, r.ID
 		x.send(a)
 	}
 }
 
-func (x *session) trouble(r *request, err error) {
+func (x *session) trouble(r *wire.Request, err error) {
 	about := r.Process
 	if about == "" {
 		about = r.Name
 	}
-	x.send(&reply{Op: opTrouble, Of: r.Op, About: about, Error: toFailure(err)})
+	x.send(&wire.Reply{Op: wire.OpTrouble, Of: r.Op, About: about, Error: wire.FromError(err)})
 }
 
 // send sends a frame. An agent that does not read is of no use.
-func (x *session) send(a *reply, fds ...int) error {
+func (x *session) send(a *wire.Reply, fds ...int) error {
 	data, err := json.Marshal(a)
 	if err == nil {
 		err = x.conn.Send(data, fds...)

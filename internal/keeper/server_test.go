@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/processtest"
 	"github.com/muster-run/muster/internal/process/spool"
@@ -122,7 +122,7 @@ func TestServerBroken(t *testing.T) {
 	c.Close()
 	x.close()
 	for _, bad := range []string{
-		`hello`, `{}`, `{"op":""}`, `{"op":7}`, `[]`, `{"op":"list"`, `{"op":"list","id":1}`, strings.Repeat("x", requestMax+1),
+		`hello`, `{}`, `{"op":""}`, `{"op":7}`, `[]`, `{"op":"list"`, `{"op":"list","id":1}`, strings.Repeat("x", wire.RequestMax+1),
 		strings.Repeat("[", 100_000),
 	} {
 		r, x := l.raw()
@@ -237,7 +237,7 @@ func TestListInParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 2*listPart + 1
+	const n = 2*wire.ListPart + 1
 	for i := range n {
 		start(t, c, process.Command{ID: fmt.Sprint(i), Argv: []string{"x"}, Meta: make([]byte, process.MetaMax)})
 	}
@@ -309,27 +309,6 @@ func FuzzServer(f *testing.F) {
 		x.close()
 		if _, err := sp.Reader(); err != nil {
 			t.Errorf("the reader's place is taken: %v", err)
-		}
-	})
-}
-
-// A request is decoded to the same request again.
-func FuzzDecodeRequest(f *testing.F) {
-	f.Add([]byte(rawHello))
-	f.Add([]byte(`{"op":"start","command":{"id":"a","argv":["x",{"base64":"/w=="}],"umask":"0022","limits":{"nice":3}}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r, bad, err := decodeRequest(data)
-		if bad != nil || err != nil {
-			return
-		}
-		again, err := json.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r2, bad, err := decodeRequest(again)
-		third, err2 := json.Marshal(r2)
-		if bad != nil || err != nil || err2 != nil || string(third) != string(again) {
-			t.Errorf("%s\n%s\n%v %v %v", again, third, bad, err, err2)
 		}
 	})
 }
