@@ -49,7 +49,7 @@ type times struct {
 func defaultTimes() times {
 	return times{
 		up: 30 * time.Second, exit: 10 * time.Second,
-		pause: 100 * time.Millisecond, longest: 5 * time.Second, healthy: 30 * time.Second,
+		pause: 100 * time.Millisecond, longest: 5 * time.Second, healthy: time.Second,
 	}
 }
 

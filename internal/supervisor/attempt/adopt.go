@@ -99,7 +99,7 @@ const adoptPatience = 2 * time.Second
 // on, too.
 func (a *Attempt) reattach(proc process.Proc) {
 	var err error
-	if a.output, err = a.starter().attach(proc); err != nil {
+	if a.output, err = a.starter().attach(proc, true); err != nil {
 		a.cfg.Events.Warned(fault.New(fault.LogWrite, "its output cannot be read: %w", err))
 	}
 	sh := a.cfg.Shared

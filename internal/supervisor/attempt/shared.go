@@ -293,7 +293,7 @@ func (s starter) start() (out started, err error) {
 	if out.proc, err = s.shared.Starter.Start(cmd); err != nil {
 		return out, err
 	}
-	if out.output, err = s.attach(out.proc); err != nil {
+	if out.output, err = s.attach(out.proc, false); err != nil {
 		_, _ = out.proc.Kill()
 	}
 	return out, err
@@ -315,13 +315,13 @@ func (s starter) keep(n Notifier) error {
 	return nil
 }
 
-// attach begins to read the output of the process.
-func (s starter) attach(proc process.Proc) (*output.Attachment, error) {
+// attach begins to read the output of the process; adopted: to go on.
+func (s starter) attach(proc process.Proc, adopted bool) (*output.Attachment, error) {
 	src, err := s.shared.Starter.Output(s.id)
 	if err != nil {
 		return nil, err
 	}
-	who := output.Worker{Slot: s.cfg.Worker.Slot, PID: proc.PID}
+	who := output.Worker{ID: s.id, Adopted: adopted, Slot: s.cfg.Worker.Slot, PID: proc.PID}
 	return s.cfg.Log.Attach(context.Background(), who, src, s.onLine), nil
 }
 
