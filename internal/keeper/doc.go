@@ -22,7 +22,7 @@
 //   - Requests are carried out in the order in which they came, in one goroutine;
 //     only Start goes on beside. No request of an agent makes the keeper wait for
 //     another process, but for a Start, and the disk of a spool.
-//   - No frame makes the keeper end, and none takes more than 8 MiB of it.
+//   - No frame makes the keeper end, and none longer than 8 MiB is read.
 //   - A worker costs the keeper no goroutine and no buffer beyond Direct's.
 //   - The client delivers each exit once, whether the keeper told of it in a list,
 //     by itself or both; the server tells it to every agent until Ack.
