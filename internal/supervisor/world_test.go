@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,12 +30,14 @@ type world struct {
 	*testing.T
 	fake  *processtest.Fake
 	store *process.DirectStore
+	life  *processtest.Life // of the present agent
 	sup   *Supervisor
 	hub   *event.Hub
 	dir   string
 	bound int // listeners so far
 
-	over chan struct{}
+	over  chan struct{}
+	wrong *[]string // collects what is wrong; nil: it fails the test
 
 	mu      sync.Mutex
 	accepts listener.Answer
@@ -41,6 +45,7 @@ type world struct {
 	// bindError is what the next binds fail with; nil: they succeed.
 	bindError error
 	notify    map[string]*fakeNotify // by the last part of its process ID
+	block     chan struct{}          // binds wait for it; nil: they do not
 }
 
 type fakeNotify struct {
@@ -68,13 +73,8 @@ func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{
-			T: t, fake: processtest.NewFake(), store: process.NewDirectStore(), dir: dir,
-			accepts: listener.Yes, notify: map[string]*fakeNotify{},
-		}
+		w := newWorld(t, dir)
 		defer w.store.Close()
-		w.begin(w.fake, w.store)
-		w.over = make(chan struct{})
 		defer close(w.over)
 		defer func() {
 			if t.Failed() {
@@ -82,19 +82,49 @@ func inWorld(t *testing.T, test func(w *world)) {
 			}
 		}()
 		test(w)
-		if err := w.sup.Shutdown(context.Background(), false); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		w.noneLeft()
+		w.end()
 	})
 }
 
-// begin makes a Supervisor, as each agent does.
-func (w *world) begin(starter process.Starter, store process.Store) {
+// Errorf notes that something is wrong.
+func (w *world) Errorf(format string, args ...any) {
 	w.Helper()
-	w.hub = &event.Hub{}
+	if w.wrong == nil {
+		w.T.Errorf(format, args...)
+		return
+	}
+	*w.wrong = append(*w.wrong, fmt.Sprintf(format, args...))
+}
+
+// Error is Errorf without a format.
+func (w *world) Error(args ...any) { w.Helper(); w.Errorf("%s", fmt.Sprint(args...)) }
+
+// newWorld is one with its first agent.
+func newWorld(t *testing.T, dir string) *world {
+	t.Helper()
+	w := &world{
+		T: t, fake: processtest.NewFake(), store: process.NewDirectStore(), dir: dir, over: make(chan struct{}),
+		accepts: listener.Yes, notify: map[string]*fakeNotify{},
+	}
+	w.begin()
+	return w
+}
+
+// end shuts everything down and sees that nothing is left.
+func (w *world) end() {
+	w.Helper()
+	if err := w.sup.Shutdown(context.Background(), false); err != nil {
+		w.Errorf("shutdown: %v", err)
+	}
+	w.noneLeft()
+}
+
+// begin makes a Supervisor, as each agent does.
+func (w *world) begin() {
+	w.Helper()
+	w.hub, w.life = &event.Hub{}, w.fake.Connect(w.store)
 	sup, err := New(Options{
-		Project: "test", Node: "here", Starter: starter, Store: store,
+		Project: "test", Node: "here", Starter: w.life, Store: w.life.Store(),
 		Events: w.hub, LogDir: w.dir + "/log", RunDir: w.dir, bind: w.bind, sys: w.sys(),
 	})
 	if err != nil {
@@ -108,6 +138,14 @@ func (w *world) bind(spec.Listener) (*os.File, error) {
 	if w.bindError != nil {
 		return nil, w.bindError
 	}
+	if w.block != nil {
+		<-w.block
+	}
+	select {
+	case <-w.life.Dead():
+		return nil, processtest.ErrCut
+	default:
+	}
 	w.mu.Lock()
 	w.bound++
 	w.mu.Unlock()
@@ -115,11 +153,17 @@ func (w *world) bind(spec.Listener) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "socket"), err
 }
 
-// renew lets the Supervisor leave and another one adopt what there is.
-func (w *world) renew() {
+// leave is the orderly end of an agent, kill is SIGKILL: the next one finds what
+// there is.
+func (w *world) leave() { w.sup.Leave(); w.life.Cut(); synctest.Wait() }
+
+func (w *world) kill() { w.life.Cut(); w.sup.Leave(); synctest.Wait() }
+
+// renew ends the agent and lets another one go on.
+func (w *world) renew(end func()) {
 	w.Helper()
-	w.sup.Leave()
-	w.begin(w.fake, w.store)
+	end()
+	w.begin()
 	synctest.Wait()
 }
 
@@ -324,4 +368,18 @@ func listening(w *world) (names []string) {
 		}
 	}
 	return names
+}
+
+// text is a value as the API shows it.
+func text(v any) string {
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// scaleTo is the order to scale to a size.
+func scaleTo(selector string, workers int) api.Order {
+	return api.Order{Selector: selector, Workers: workers}
 }
