@@ -107,6 +107,9 @@ func (a *Agent) begin(ctx context.Context) *fault.Fault {
 		return nil
 	}
 	outcome := a.Apply(ctx, a.opts.Spec).Outcome
+	if ctx.Err() != nil {
+		return nil // the end was asked for before it was done
+	}
 	f := outcome.Fault()
 	if f != nil && (a.idle() || a.hopeless(f)) {
 		return f

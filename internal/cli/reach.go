@@ -12,7 +12,7 @@ import (
 
 // answerTime is how long an agent may take to begin an answer that needs no work
 // before it counts as hanging.
-const answerTime = 10 * time.Second
+const answerTime = 5 * time.Second
 
 func (s *session) dial(t target) *client.Client {
 	return client.New(client.Options{
