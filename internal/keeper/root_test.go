@@ -243,11 +243,14 @@ func TestForced(t *testing.T) {
 	a := k.agent()
 	a.do("up")
 	pids := strings.Fields(a.do("start 2 " + t.TempDir() + " stubborn"))
-	a.signal(syscall.SIGSTOP)
-	for range interrupts {
+	for range interrupts - 1 {
 		k.signal(syscall.SIGINT)
-		k.quiet()
+		if s := a.next(); s.Signal != int(syscall.SIGINT) {
+			t.Errorf("%+v", s)
+		}
 	}
+	a.signal(syscall.SIGSTOP)
+	k.signal(syscall.SIGINT)
 	if code := k.code(); code != forcedCode {
 		t.Errorf("exit code %d", code)
 	}
@@ -256,17 +259,6 @@ func TestForced(t *testing.T) {
 			t.Errorf("%s lives", pid)
 		}
 	}
-}
-
-// quiet waits until the keeper has taken its pending signals: two that wait are
-// one.
-func (k *stage) quiet() {
-	k.t.Helper()
-	path := fmt.Sprintf("/proc/%d/status", k.cmd.Process.Pid)
-	poll(k.t, "signals are taken", func() bool {
-		text, err := os.ReadFile(path)
-		return err != nil || strings.Contains(string(text), "ShdPnd:\t0000000000000000\n")
-	})
 }
 
 // poll waits for something that nobody tells.
@@ -340,7 +332,7 @@ func TestBrokenAgent(t *testing.T) {
 	k := newStage(t, quick(), nil)
 	a := k.agent()
 	a.do("up")
-	a.do("garbage")
+	a.tell("garbage")
 	if next := k.agent(); !strings.Contains(next.Hello.Last, "cannot be understood") {
 		t.Errorf("%+v", next.Hello)
 	}
