@@ -275,6 +275,9 @@ func (c *Conn) until(ctx context.Context, limit time.Duration) (release func()) 
 	if limit > 0 {
 		_ = c.file.SetReadDeadline(time.Now().Add(limit)) // a failure shows in the read
 	}
+	if limit == 0 && ctx.Done() == nil {
+		return func() {}
+	}
 	ran := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ran)
