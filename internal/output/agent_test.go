@@ -193,9 +193,12 @@ func (p *plant) print(source int, w [2]*os.File) {
 	}
 }
 
-// run starts an agent, kills it after a while (0: never), and returns when it has
-// ended and all that it said has been done.
-func (p *plant) run(life time.Duration) {
+// after is a life of a while.
+func after(d time.Duration) func() { return func() { <-time.After(d) } }
+
+// run starts an agent, kills it when life returns (nil: never), and returns when
+// it has ended and all that it said has been done.
+func (p *plant) run(life func()) {
 	p.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -221,12 +224,17 @@ func (p *plant) run(life time.Duration) {
 		p.t.Fatal(err)
 	}
 	theirs.Close()
-	if life > 0 {
-		time.AfterFunc(life, func() { cmd.Process.Kill() })
+	if life != nil {
+		go func() {
+			life()
+			cmd.Process.Kill()
+		}()
 	}
 	p.serve(ours)
-	if err := cmd.Wait(); (err == nil) != (life == 0) && (err == nil || !strings.Contains(err.Error(), "killed")) {
-		p.t.Fatalf("the agent: %v", err)
+	_ = cmd.Wait()
+	st := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if life == nil && st != 0 || life != nil && st.Signal() != syscall.SIGKILL {
+		p.t.Fatalf("the agent: %v", cmd.ProcessState)
 	}
 }
 
@@ -268,7 +276,7 @@ func (p *plant) end() {
 	close(p.stop)
 	last := newDone()
 	go func() { p.sources.Wait(); close(last) }()
-	p.run(0)
+	p.run(nil)
 	<-last
 	p.check()
 }
@@ -324,7 +332,7 @@ func TestKilledAgents(t *testing.T) {
 			change(&o)
 			p := newPlant(t, o, 3)
 			for range kills {
-				p.run(time.Duration(1+rand.IntN(60)) * time.Millisecond)
+				p.run(after(time.Duration(1+rand.IntN(60)) * time.Millisecond))
 			}
 			p.end()
 			if p.counts[0][0] < 1000 {
@@ -342,19 +350,24 @@ func TestKilledOnAFullDisk(t *testing.T) {
 	dir := smallDisk(t, step)
 	o.File = filepath.Join(dir, "web.log")
 	p := newPlant(t, o, 2)
-	full := 0
+	full := func() bool {
+		var st syscall.Statfs_t
+		return syscall.Statfs(dir, &st) == nil && st.Bfree == 0
+	}
 	for i := range 20 {
-		// Less than patience after the disk is full: then lines would be given up.
-		p.run(200 * time.Millisecond)
-		if info, err := os.Stat(o.File); err == nil && info.Size() > int64(i*step) {
-			full++
-		}
+		p.run(func() {
+			for end := time.Now().Add(20 * time.Second); !full(); <-time.After(2 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Error("the disk is not full within 20 s")
+					return
+				}
+			}
+			// Far less than patience: after that, lines are given up.
+			<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond)
+		})
 		if err := syscall.Mount("", dir, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", (i+2)*step)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if full < 10 {
-		t.Errorf("the disk was full %d times", full)
 	}
 	if err := syscall.Mount("", dir, "tmpfs", syscall.MS_REMOUNT, "size=512m"); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 type flood struct {
 	data []byte
 	n    int
+	next int64
 }
 
 func (f *flood) Next(context.Context) (int, []byte, time.Time, error) {
@@ -22,15 +23,33 @@ func (f *flood) Next(context.Context) (int, []byte, time.Time, error) {
 		return 0, nil, time.Time{}, io.EOF
 	}
 	f.n--
+	f.next += int64(len(f.data))
 	return 1, f.data, time.Now(), nil
 }
-func (*flood) Where() (pos, next int64, skipped int) { return 0, 0, 0 }
+
+func (f *flood) Where() (pos, next int64, skipped int) {
+	return f.next - int64(len(f.data)), f.next, 0
+}
 func (*flood) Commit(pos int64, skip [2]int64) error { return nil }
 func (*flood) Close() error                          { return nil }
 
 // BenchmarkLines: one worker's lines of 100 bytes into a JSON file.
 func BenchmarkLines(b *testing.B) {
 	o := Options{App: "web", Log: spec.DefaultLog(), File: b.TempDir() + "/web.log"}
+	benchmarkLines(b, o)
+}
+
+// BenchmarkLinesOnce: the same, with an intent.
+func BenchmarkLinesOnce(b *testing.B) {
+	o := Options{App: "web", Log: spec.DefaultLog(), File: b.TempDir() + "/web.log"}
+	var err error
+	if o.Intent, err = NewIntent(); err != nil {
+		b.Fatal(err)
+	}
+	benchmarkLines(b, o)
+}
+
+func benchmarkLines(b *testing.B, o Options) {
 	l, err := Open(o)
 	if err != nil {
 		b.Fatal(err)
@@ -39,7 +58,7 @@ func BenchmarkLines(b *testing.B) {
 	const perChunk = 600
 	data := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", perChunk))
 	b.ResetTimer()
-	a := l.Attach(b.Context(), Worker{}, &flood{data, b.N/perChunk + 1}, nil)
+	a := l.Attach(b.Context(), Worker{ID: "flood"}, &flood{data: data, n: b.N/perChunk + 1}, nil)
 	<-a.Done()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
@@ -53,7 +72,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 	defer l.Close()
 	data := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 600))
-	<-l.Attach(b.Context(), Worker{}, &flood{data, 300}, nil).Done()
+	<-l.Attach(b.Context(), Worker{}, &flood{data: data, n: 300}, nil).Done()
 	b.ResetTimer()
 	n := 0
 	for n < b.N {

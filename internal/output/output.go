@@ -106,9 +106,15 @@ func Open(o Options) (*Log, error) {
 	}
 	w := &writer{log: l, target: build(l)}
 	l.view = w.target.view()
-	l.history = l.view.file != nil && l.view.size > 0 || len(backups(l.view.path)) > 0
+	l.history = hasLines(l.view.path)
 	go w.run()
 	return l, nil
+}
+
+// hasLines says whether there is anything in a log file or its rotated ones.
+func hasLines(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 0 || len(backups(path)) > 0
 }
 
 func newDone() chan struct{} { return make(chan struct{}) }

@@ -298,6 +298,24 @@ func TestManyWorkers(t *testing.T) {
 	}
 }
 
+// TestReadBackAfterARestart: the file's lines are there though memory is empty.
+func TestReadBackAfterARestart(t *testing.T) {
+	o := options(t)
+	for i := range 3 {
+		l := open(t, o)
+		if diff := cmp.Diff(want(0, i), lines(tail(t, l, Filter{}, -1))); diff != "" {
+			t.Error(diff)
+		}
+		printed(t, l, Worker{}, numbered("line", i, i+1))
+		if diff := cmp.Diff(want(0, i+1), lines(tail(t, l, Filter{}, 5))); diff != "" {
+			t.Error(diff)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func FuzzReadBack(f *testing.F) {
 	r := api.Record{Time: time.Unix(5, 0), App: "web", Slot: 2, PID: 4711, Stream: stderr, Line: "x"}
 	f.Add(form.Append(form.Append(nil, &r, "json"), &r, "text"), int64(3))

@@ -83,6 +83,39 @@ func TestSplitEndless(t *testing.T) {
 	}
 }
 
+// TestSplitCutInTheMiddle: what is given early is a piece of its line, and no
+// character is torn.
+func TestSplitCutInTheMiddle(t *testing.T) {
+	for _, c := range []struct {
+		part, rest string
+		want       []string
+	}{
+		{"", "a\n", []string{"a"}},
+		{"abc", "d\n", []string{"abc…", "d"}},
+		{"abc", "\n", []string{"abc…", ""}},
+		{"ab\xc3", "\xa4c\n", []string{"ab…", "äc"}},
+		{"ab\xf0\x9f\x98", "\x80\n", []string{"ab…", "😀"}},
+		{"\xf0\x9f", "\x98\x80\n", []string{"\xf0\x9f…", "\x98\x80"}}, // there is nothing else to give
+		{"ab\xa4\xa4\xa4\xa4", "\n", []string{"ab\xa4\xa4\xa4\xa4…", ""}},
+		{strings.Repeat("x", 16) + "\r", "\n", []string{strings.Repeat("x", 16) + "…", ""}}, // the \r belongs to the end
+	} {
+		var s splitter
+		got, used := []string{}, 0
+		yield := func(line string, cut bool, n int) {
+			if cut {
+				line += "…"
+			}
+			got, used = append(got, line), used+n
+		}
+		s.feed([]byte(c.part), 16, yield)
+		s.cut(16, yield)
+		s.feed([]byte(c.rest), 16, yield)
+		if diff := cmp.Diff(c.want, got); diff != "" || used != len(c.part)+len(c.rest) {
+			t.Errorf("%q, %q: %d bytes, %s", c.part, c.rest, used, diff)
+		}
+	}
+}
+
 func FuzzSplit(f *testing.F) {
 	for _, s := range []string{"", "a\nb", "x\r\n\r\n", strings.Repeat("ä", 40), strings.Repeat("a", 33) + "\r\n", "\xff\xfe\n"} {
 		for step := range 5 {
