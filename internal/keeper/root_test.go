@@ -159,12 +159,12 @@ func TestNotUpInTime(t *testing.T) {
 // An agent that was up may hang: it is not touched.
 func TestStoppedAgentIsLeftAlone(t *testing.T) {
 	w := quick()
-	w.up = 2 * time.Second
+	w.up = time.Second
 	k := newStage(t, w, nil)
 	a := k.agent()
 	a.do("up")
 	a.signal(syscall.SIGSTOP)
-	_ = k.orders.SetDeadline(time.Now().Add(w.up + time.Second))
+	_ = k.orders.SetDeadline(time.Now().Add(2 * w.up))
 	if _, err := k.orders.Accept(); err == nil {
 		t.Fatal("another agent was started")
 	}
@@ -406,7 +406,9 @@ func TestUpgradeFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := quick()
-			w.up = 5 * time.Second
+			if name == "hangs" {
+				w.up = 2 * time.Second
+			}
 			k := newStage(t, w, nil)
 			a := k.agent()
 			a.do("up")
