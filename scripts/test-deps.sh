@@ -20,6 +20,9 @@ test_deps=(
   redis-cli:redis-tools
   node:nodejs
   unshare:util-linux
+  systemctl:systemd
+  dbus-daemon:dbus
+  xz:xz-utils
 )
 bench_deps=(
   supervisord:supervisor
