@@ -54,6 +54,11 @@ func Listen(path string, uid int) (*Socket, error) {
 	if err != nil {
 		return nil, err
 	}
+	return serve(conn, path, uid), nil
+}
+
+// serve begins to read.
+func serve(conn *net.UnixConn, path string, uid int) *Socket {
 	s := &Socket{
 		path: path, uid: uint32(uid), conn: conn,
 		out: make(chan Message), more: make(chan struct{}, 1), closing: make(chan struct{}),
@@ -61,7 +66,7 @@ func Listen(path string, uid int) (*Socket, error) {
 	s.done.Add(2)
 	go s.read()
 	go s.deliver()
-	return s, nil
+	return s
 }
 
 // Messages delivers the messages in order. It is closed after Close; what was
@@ -78,13 +83,19 @@ func (s *Socket) Dropped() uint64 { return s.dropped.Load() }
 // Close removes the file, stops reading and closes Messages. It waits for both
 // goroutines, is safe to call again, and needs no reader of Messages.
 func (s *Socket) Close() error {
+	return s.stop(func() error {
+		if err := os.Remove(s.path); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// stop ends both goroutines, and does first what is to be done once.
+func (s *Socket) stop(first func() error) error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
-		err := os.Remove(s.path)
-		if errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-		s.closeErr = errors.Join(err, s.conn.Close())
+		s.closeErr = errors.Join(first(), s.conn.Close())
 	})
 	s.done.Wait()
 	return s.closeErr

@@ -143,13 +143,9 @@ func NewShared(starter process.Starter, store process.Store, runDir string) (*Sh
 		Starter: starter, Store: store, RunDir: runDir, Forgotten: func(string) {},
 		Sys: Sys{
 			Accepting: listener.Accepting, Foreign: listener.Foreign,
-			Notify: func(path string, uid int) (Notifier, error) {
-				s, err := sdnotify.Listen(path, uid)
-				return socket{s}, err
-			},
+			Notify: func(path string, uid int) (Notifier, error) { return sdnotify.Listen(path, uid) },
 			AdoptNotify: func(file *os.File, path string, uid int) (Notifier, error) {
-				file.Close()
-				return nil, fault.New(fault.Internal, "not yet")
+				return sdnotify.Adopt(file, path, uid)
 			},
 		},
 		starts: make(chan struct{}, maxStarts), nonce: fmt.Sprintf("%08x", rand.Uint32()),
@@ -284,9 +280,11 @@ func (s starter) start() (out started, err error) {
 	if cmd.Identity != nil {
 		uid = int(cmd.Identity.UID)
 	}
-	if out.notify, err = s.shared.Sys.Notify(w.NotifySocket, uid); err != nil {
+	notify, err := s.shared.Sys.Notify(w.NotifySocket, uid)
+	if err != nil {
 		return out, err
 	}
+	out.notify = notify
 	if err = s.keep(out.notify); err != nil {
 		return out, err
 	}
@@ -302,9 +300,6 @@ func (s starter) start() (out started, err error) {
 // keep puts the socket into the Store before somebody may write to it.
 func (s starter) keep(n Notifier) error {
 	f, err := n.File()
-	if f == nil && err == nil {
-		return nil // it does not outlive the agent
-	}
 	if err == nil {
 		defer f.Close()
 		err = s.shared.Store.Put(notifyPrefix+s.id, f)
