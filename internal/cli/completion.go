@@ -97,7 +97,7 @@ func (s *session) knownApps(ctx context.Context) []api.App {
 			return st.Apps
 		}
 	}
-	loaded, err := s.load()
+	loaded, err := s.line().Load()
 	if err != nil {
 		return nil
 	}

@@ -34,7 +34,7 @@ func (s *session) configShow() *cobra.Command {
 			"like secrets are masked. --origin adds where each value comes from.",
 		Args: exactly(0, "nothing"),
 		RunE: func(*cobra.Command, []string) error {
-			loaded, err := s.load()
+			loaded, err := s.line().Load()
 			if err != nil {
 				return err
 			}
@@ -67,11 +67,11 @@ func (s *session) configDiff() *cobra.Command {
 		Use: "diff", Short: "Show what `muster up` would change",
 		Args: exactly(0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := s.load()
+			loaded, err := s.line().Load()
 			if err != nil {
 				return err
 			}
-			changes, err := s.dial(s.targetOf(loaded)).Diff(cmd.Context(), loaded.Spec)
+			changes, err := s.dial(s.line().Of(loaded)).Diff(cmd.Context(), loaded.Spec)
 			if err != nil && fault.CodeOf(err) == fault.AgentUnreachable {
 				changes, err = spec.Diff(spec.Spec{Project: loaded.Spec.Project}, loaded.Spec), nil
 			}

@@ -8,8 +8,6 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
-	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/agent"
 )
 
 func (s *session) downCommand() *cobra.Command {
@@ -33,7 +31,7 @@ func (s *session) downCommand() *cobra.Command {
 func (s *session) down(cmd *cobra.Command, flags *orderFlags, request api.StopRequest) error {
 	c, t, err := s.connect()
 	if err != nil {
-		return t.notRunning(err)
+		return t.NotRunning(err)
 	}
 	ctx, cancel := interruptible(cmd.Context())
 	defer cancel()
@@ -41,41 +39,22 @@ func (s *session) down(cmd *cobra.Command, flags *orderFlags, request api.StopRe
 	defer cancel()
 	pid, err := agentPID(ctx, c)
 	if err != nil {
-		return t.notRunning(err)
+		return t.NotRunning(err)
 	}
 	p := order{doing: "stopping", goal: event.Stopped}.progress()
 	stop := s.follow(ctx, c, p)
-	err = t.shutdown(ctx, c, request)
+	err = t.Shutdown(ctx, c, request)
 	stop()
 	if err != nil {
-		return t.unreachable(err)
+		return t.Unreachable(err)
 	}
-	if err := t.gone(ctx); err != nil {
+	if err := t.Gone(ctx); err != nil {
 		return err
 	}
 	if !s.flags.quiet {
-		s.out.Line("%s is down (agent %d has ended)", t.name, pid)
+		s.out.Line("%s is down (agent %d has ended)", t.Name, pid)
 	}
 	return nil
-}
-
-// shutdownTries is how many agents `down` asks one after the other.
-const shutdownTries = 5
-
-// shutdown asks the agent to end; where it goes away meanwhile, the next one.
-func (t target) shutdown(ctx context.Context, c *client.Client, request api.StopRequest) error {
-	for try := 1; ; try++ {
-		err := c.Shutdown(ctx, request)
-		if fault.CodeOf(err) != fault.AgentUnreachable {
-			return err
-		}
-		if _, held := agent.LockHolder(t.paths); !held {
-			return nil
-		}
-		if try == shutdownTries {
-			return err
-		}
-	}
 }
 
 func agentPID(ctx context.Context, c *client.Client) (int, error) {

@@ -42,9 +42,9 @@ func (s *session) events(ctx context.Context, after uint64, follow bool) error {
 		if fault.CodeOf(err) == fault.Interrupted {
 			return nil
 		}
-		return t.unreachable(err)
+		return t.Unreachable(err)
 	}
-	return t.unreachable(c.PastEvents(ctx, after, s.printEvent(show.NewNarrator())))
+	return t.Unreachable(c.PastEvents(ctx, after, s.printEvent(show.NewNarrator())))
 }
 
 // printEvent prints one event in the chosen format.

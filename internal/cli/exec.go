@@ -21,7 +21,7 @@ func (s *session) execCommand() *cobra.Command {
 			}
 			l, err := c.Launch(cmd.Context(), args[0])
 			if err != nil {
-				return t.unreachable(err)
+				return t.Unreachable(err)
 			}
 			return apart.Become(apart.Program{Argv: args[1:], Env: l.Env, Dir: l.Dir, User: l.User, Group: l.Group})
 		},

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/config"
 )
@@ -44,19 +43,9 @@ func (s *session) start(b serve.Boot) serve.Start {
 // boot is what every agent of the project is to know.
 func (s *session) boot(loaded *config.Loaded) serve.Boot {
 	return serve.Boot{
-		Spec: loaded.Spec, Key: s.targetOf(loaded).paths.Key, NoCgroup: s.noCgroup, Program: serve.OwnProgram(os.Args[0]),
+		Spec: loaded.Spec, Key: s.line().Of(loaded).Paths.Key, NoCgroup: s.noCgroup, Program: serve.OwnProgram(os.Args[0]),
 		Verbose: s.flags.verbose, Quiet: s.flags.quiet, NoColour: s.flags.noColour,
 	}
-}
-
-// targetOf is the project of a configuration; of `run` it is the directory that
-// tells it from others of its name.
-func (s *session) targetOf(loaded *config.Loaded) target {
-	name, origin := loaded.Spec.Project, loaded.File
-	if origin == "" {
-		origin, _ = os.Getwd()
-	}
-	return target{name: name, file: loaded.File, paths: agent.FindRoots(s.environ).Project(name, origin)}
 }
 
 // onTerminal says whether stdin is a terminal.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 )
 
@@ -15,12 +16,12 @@ const leftoversShown = 10
 
 // leftovers names what a muster that was killed has left running, and asks on a
 // terminal whether it may be ended. The agent that is about to start ends it.
-func (s *session) leftovers(ctx context.Context, t target, yes bool) error {
-	list, err := agent.Leftovers(t.paths)
+func (s *session) leftovers(ctx context.Context, t project.Target, yes bool) error {
+	list, err := agent.Leftovers(t.Paths)
 	if err != nil || len(list) == 0 {
 		return nil // the agent looks again, and tells what went wrong
 	}
-	s.err.Line("%s left running by a muster of %s that was killed:", show.Count(len(list), "process"), t.name)
+	s.err.Line("%s left running by a muster of %s that was killed:", show.Count(len(list), "process"), t.Name)
 	for i, p := range list {
 		if i == leftoversShown {
 			s.err.Line("  and %d more", len(list)-i)

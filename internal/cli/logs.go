@@ -87,7 +87,7 @@ func (s *session) logs(ctx context.Context, o client.LogOptions) error {
 	if fault.CodeOf(err) == fault.Interrupted { // Ctrl-C is how a follower ends
 		return nil
 	}
-	return t.unreachable(err)
+	return t.Unreachable(err)
 }
 
 // logView prints records.

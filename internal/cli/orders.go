@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
@@ -64,24 +65,24 @@ func (s *session) give(cmd *cobra.Command, flags *orderFlags, o order) error {
 	if err != nil {
 		return err
 	}
-	if o.fresh && t.file != "" {
+	if o.fresh && t.File != "" {
 		if o.Apps, err = s.declarations(ctx, c, t, o.Selector); err != nil {
-			return t.unreachable(err)
+			return t.Unreachable(err)
 		}
 	}
 	stop, since := s.follow(ctx, c, o.progress()), time.Now()
 	outcome, err := o.run(ctx, c, flags.wait)
 	stop()
 	if err != nil {
-		return t.broken(ctx, c, since, err)
+		return t.Broken(ctx, c, since, err)
 	}
 	return s.report(outcome, o.next)
 }
 
 // declarations reads the configuration file again for the apps that a selector
 // picks, and shows what has changed. A file that is not valid changes nothing.
-func (s *session) declarations(ctx context.Context, c *client.Client, t target, selector string) ([]spec.App, error) {
-	loaded, err := config.Load(config.Options{Path: t.file, Environ: s.environ, DotEnv: true})
+func (s *session) declarations(ctx context.Context, c *client.Client, t project.Target, selector string) ([]spec.App, error) {
+	loaded, err := config.Load(config.Options{Path: t.File, Environ: s.environ, DotEnv: true})
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func (s *session) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.leftovers(cmd.Context(), s.targetOf(loaded), false); err != nil {
+			if err := s.leftovers(cmd.Context(), s.line().Of(loaded), false); err != nil {
 				return err
 			}
 			s.note("no configuration file: defaults, and the flags of this command")

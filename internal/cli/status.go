@@ -10,6 +10,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
@@ -67,11 +68,11 @@ func (s *session) repeat(ctx context.Context, show func(context.Context) error) 
 func (s *session) status(ctx context.Context, args []string) error {
 	c, t, err := s.connect()
 	if err != nil {
-		return t.notRunning(err)
+		return t.NotRunning(err)
 	}
 	st, err := c.Status(ctx)
 	if err != nil {
-		return t.notRunning(err)
+		return t.NotRunning(err)
 	}
 	if len(args) == 1 {
 		if st.Apps, err = choose(st.Apps, args[0]); err != nil {
@@ -193,7 +194,7 @@ func (s *session) statusAll(ctx context.Context) error {
 	roots := agent.FindRoots(s.environ)
 	list := []api.Status{}
 	for _, r := range roots.Running() {
-		c := s.dial(target{name: r.Project, file: r.File, paths: roots.Key(r.Key)})
+		c := s.dial(project.Target{Name: r.Project, File: r.File, Paths: roots.Key(r.Key)})
 		st, err := c.Status(ctx)
 		if err != nil {
 			s.note("warning: %s (muster %d, agent %d) does not answer: %v", r.Project, r.PID, r.AgentPID, err)

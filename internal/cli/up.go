@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
@@ -33,7 +34,7 @@ func (s *session) upCommand() *cobra.Command {
 		Example: "  muster up\n  muster up -d\n  muster up --dry-run",
 		Args:    exactly(0, "nothing; -c names another file"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := s.load()
+			loaded, err := s.line().Load()
 			if err != nil {
 				return err
 			}
@@ -50,11 +51,11 @@ func (s *session) upCommand() *cobra.Command {
 
 // up becomes the agent, starts one, or is a client of the one that runs.
 func (s *session) up(ctx context.Context, flags *upFlags, loaded *config.Loaded) error {
-	t := s.targetOf(loaded)
-	_, running := agent.LockHolder(t.paths)
+	t := s.line().Of(loaded)
+	_, running := agent.LockHolder(t.Paths)
 	switch {
 	case flags.dryRun && !running:
-		return s.showChanges(spec.Diff(spec.Spec{Project: t.name, File: loaded.File, Control: loaded.Spec.Control}, loaded.Spec))
+		return s.showChanges(spec.Diff(spec.Spec{Project: t.Name, File: loaded.File, Control: loaded.Spec.Control}, loaded.Spec))
 	case running:
 		return s.update(ctx, flags, t, loaded.Spec)
 	}
@@ -72,13 +73,13 @@ func (s *session) up(ctx context.Context, flags *upFlags, loaded *config.Loaded)
 
 // update shows the difference to what runs, asks where apps would go, applies
 // it and prints what came of it.
-func (s *session) update(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+func (s *session) update(ctx context.Context, flags *upFlags, t project.Target, wanted spec.Spec) error {
 	ctx, cancel := interruptible(ctx)
 	defer cancel()
 	c := s.dial(t)
 	changes, err := c.Diff(ctx, wanted)
 	if err != nil {
-		return t.unreachable(err)
+		return t.Unreachable(err)
 	}
 	if flags.dryRun {
 		return s.showChanges(changes)
@@ -95,7 +96,7 @@ func (s *session) update(ctx context.Context, flags *upFlags, t target, wanted s
 }
 
 // apply hands the spec to the agent and prints the result and the status.
-func (s *session) apply(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+func (s *session) apply(ctx context.Context, flags *upFlags, t project.Target, wanted spec.Spec) error {
 	ctx, cancel := flags.bounded(ctx)
 	defer cancel()
 	c := s.dial(t)
@@ -110,7 +111,7 @@ func (s *session) apply(ctx context.Context, flags *upFlags, t target, wanted sp
 	outcome, err := o.run(ctx, c, flags.wait)
 	stop()
 	if err != nil {
-		return t.broken(ctx, c, since, err)
+		return t.Broken(ctx, c, since, err)
 	}
 	if s.format() != formatTable && s.format() != formatWide {
 		return s.report(outcome, "")
@@ -152,7 +153,7 @@ func (s *session) confirm(ctx context.Context, flags *upFlags, changes []spec.Ch
 }
 
 // background starts an agent of its own session and hands it the spec.
-func (s *session) background(ctx context.Context, flags *upFlags, t target, loaded *config.Loaded) error {
+func (s *session) background(ctx context.Context, flags *upFlags, t project.Target, loaded *config.Loaded) error {
 	ctx, cancel := interruptible(ctx)
 	defer cancel()
 	b := s.boot(loaded)
@@ -165,15 +166,15 @@ func (s *session) background(ctx context.Context, flags *upFlags, t target, load
 	if err != nil {
 		return err
 	}
-	s.note("muster %d runs %s in the background, its log is %s", pid, t.name, t.paths.Log)
+	s.note("muster %d runs %s in the background, its log is %s", pid, t.Name, t.Paths.Log)
 	return s.apply(ctx, flags, t, loaded.Spec)
 }
 
 // join gives the order to an agent that another command is just starting.
-func (s *session) join(ctx context.Context, flags *upFlags, t target, wanted spec.Spec) error {
+func (s *session) join(ctx context.Context, flags *upFlags, t project.Target, wanted spec.Spec) error {
 	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_ = poll(starting, func() (bool, error) { // where it never answers, apply says so
+	_ = project.Poll(starting, func() (bool, error) { // where it never answers, apply says so
 		_, err := s.dial(t).Status(starting)
 		return err == nil, nil
 	})

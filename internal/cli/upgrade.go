@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 )
 
@@ -47,7 +48,7 @@ func (s *session) upgradeCommand() *cobra.Command {
 
 func newBinary(args []string) (string, error) {
 	if len(args) == 1 {
-		return absolutePath(args[0]), nil
+		return filepath.Abs(args[0])
 	}
 	own, err := os.Executable()
 	if err != nil {
@@ -64,7 +65,7 @@ func (s *session) upgrade(ctx context.Context, binary string) error {
 	}
 	before, err := c.Status(ctx)
 	if err != nil {
-		return t.unreachable(err)
+		return t.Unreachable(err)
 	}
 	planned, err := c.Upgrade(ctx, api.UpgradeRequest{Binary: binary})
 	if fault.CodeOf(err) == fault.AgentUnreachable { // it left before the answer was out
@@ -75,7 +76,7 @@ func (s *session) upgrade(ctx context.Context, binary string) error {
 	}
 	now, err := upgraded(ctx, c, before, planned)
 	if err != nil {
-		return t.unreachable(err)
+		return t.Unreachable(err)
 	}
 	if now.Upgrade.Fault != nil {
 		return now.Upgrade.Fault
@@ -90,7 +91,7 @@ func (s *session) upgrade(ctx context.Context, binary string) error {
 
 // upgraded waits for the status of an agent that knows how the upgrade went.
 func upgraded(ctx context.Context, c *client.Client, before api.Status, planned api.Upgrade) (now api.Status, err error) {
-	err = poll(ctx, func() (bool, error) {
+	err = project.Poll(ctx, func() (bool, error) {
 		now, err = c.Status(ctx)
 		if fault.CodeOf(err) == fault.AgentUnreachable {
 			return false, nil // between two agents

@@ -15,7 +15,7 @@ func (s *session) validateCommand() *cobra.Command {
 			"name what is known not to work well together, such as a wrapper and inherited sockets.",
 		Args: exactly(0, "nothing; -c names another file"),
 		RunE: func(*cobra.Command, []string) error {
-			loaded, err := s.load()
+			loaded, err := s.line().Load()
 			if err != nil {
 				return err
 			}
