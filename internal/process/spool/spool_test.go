@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -425,28 +427,36 @@ func commit(r *Reader) error {
 	return r.Commit(next, [2]int64{})
 }
 
-// A stranger that never stops writing does not hold up the end either.
-func TestSpoolFinishBesideWriter(t *testing.T) {
-	s, w := piped(t, t.TempDir(), DefaultMax)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		block := bytes.Repeat([]byte("y\n"), 32<<10)
-		for {
-			if _, err := w.Write(block); err != nil {
-				return // the read end is closed
-			}
-		}
-	}()
-	eventually(t, "the first chunk", func() bool { return s.State(-1).End > 0 })
-	finished := make(chan struct{})
-	go func() { s.Finish(); close(finished) }()
-	select {
-	case <-finished:
-	case <-time.After(20 * time.Second):
-		t.Fatal("Finish does not return")
+// Strangers that never stop writing do not hold up the end either.
+func TestSpoolFinishBesideWriters(t *testing.T) {
+	const limit, pipe = 1 << 20, 1 << 20
+	s, w := piped(t, t.TempDir(), limit)
+	raw, err := w.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
 	}
-	<-ended
+	err = raw.Control(func(fd uintptr) { _, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipe) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writers sync.WaitGroup
+	for range 4 {
+		writers.Go(func() {
+			block := bytes.Repeat([]byte("y\n"), 128<<10)
+			for {
+				if _, err := w.Write(block); err != nil {
+					return // the read end is closed
+				}
+			}
+		})
+	}
+	eventually(t, "the writers are held up", func() bool { return s.State(-1).End >= limit && s.piped(s.pipes[0]) >= pipe-chunkMax })
+	before := s.State(-1).End
+	s.Finish()
+	if more := s.State(-1).End - before; more < pipe-chunkMax || more > pipe+2*chunkMax {
+		t.Errorf("the pipe held %d bytes, %d were taken", pipe, more)
+	}
+	writers.Wait()
 }
 
 // Whoever watches is told of data, of commits and of the end.
