@@ -17,6 +17,7 @@ import (
 	"github.com/muster-run/muster/internal/metrics"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/saved"
 	"github.com/muster-run/muster/internal/supervisor"
 	"github.com/muster-run/muster/spec"
 )
@@ -41,6 +42,9 @@ type Options struct {
 	Signals <-chan os.Signal
 	// Load reads the configuration anew for HUP; nil: HUP stops.
 	Load func() (spec.Spec, error)
+	// Resume begins with the sizes and stops that were made by hand when the
+	// project ran last (see package saved).
+	Resume bool
 	// UntilEnded makes Run return when all workers have ended by themselves.
 	UntilEnded bool
 	// Serving is called once, when the control socket answers; nil: nobody is told.
@@ -100,6 +104,8 @@ type Agent struct {
 	metrics    *metrics.Metrics
 	socket     *control.Socket
 	teardown   lifecycle.Teardown
+	book       *saved.Book // what runs, on disk
+	unsaved    atomic.Bool // the last note could not be written
 
 	// jobs are orders of the agent's own; each ends with its order, or with the
 	// context that Run ends before it stops the workers.
@@ -143,6 +149,7 @@ func (a *Agent) build() error {
 	if err := a.claim(); err != nil {
 		return err
 	}
+	a.openBook()
 	if err := a.buildSupervisor(); err != nil {
 		return err
 	}
@@ -289,6 +296,11 @@ func (a *Agent) Diff(s spec.Spec) []spec.Change { return a.supervisor.Diff(s) }
 
 // Apply makes a spec the one that runs. One of another project is refused.
 func (a *Agent) Apply(ctx context.Context, s spec.Spec) api.ApplyResult {
+	a.book.Applied(s)
+	return a.apply(ctx, s)
+}
+
+func (a *Agent) apply(ctx context.Context, s spec.Spec) api.ApplyResult {
 	err := a.belongs(s)
 	if err == nil {
 		err = a.openTo(s)

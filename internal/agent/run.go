@@ -25,6 +25,8 @@ type ending struct {
 	Reason string `json:"reason"`
 	Code   int    `json:"code"`
 	Now    bool   `json:"now"`
+	// Good: nobody wants it again (`down`, Ctrl-C, all workers have ended).
+	Good bool `json:"good,omitempty"`
 
 	leave bool // for another agent: nothing that runs is touched
 	lost  bool // the keeper is gone: everything goes at once
@@ -48,6 +50,7 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 	if err := parts.Start(context.WithoutCancel(ctx),
 		lifecycle.Part{Name: "control", Run: func(ctx context.Context) error { return a.server.Serve(ctx, a.socket) }},
 		lifecycle.Part{Name: "metrics", Run: a.metrics.Run, Restart: true},
+		lifecycle.Part{Name: "saved", Run: a.keep, Restart: true},
 	); err != nil {
 		return 1, err
 	}
@@ -67,6 +70,7 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 		return 0, errors.Join(ErrLeft, err, a.leave(parts.Stop))
 	}
 	a.awaitJobs()
+	a.lastNote(end)
 	if a.end(end); a.isLost() {
 		return 1, a.orphaned()
 	}
@@ -106,7 +110,7 @@ func (a *Agent) begin(ctx context.Context) *fault.Fault {
 		a.notify("READY=1\nSTATUS=no apps yet")
 		return nil
 	}
-	outcome := a.Apply(ctx, a.opts.Spec).Outcome
+	outcome := a.apply(ctx, a.first()).Outcome
 	if ctx.Err() != nil {
 		return nil // the end was asked for before it was done
 	}
@@ -161,7 +165,7 @@ func (a *Agent) serve(ctx, work context.Context, on waits) (ending, error) {
 				return e, nil
 			}
 		case code := <-ended:
-			return ending{Reason: "all workers have ended", Code: code}, nil
+			return ending{Reason: "all workers have ended", Code: code, Good: true}, nil
 		case <-ctx.Done():
 			return ending{Reason: "the caller has ended"}, nil
 		case <-a.lost():
@@ -209,7 +213,7 @@ func (a *Agent) endOf(sig os.Signal) (e ending, ends bool) {
 	case syscall.SIGQUIT:
 		return ending{Reason: "signal SIGQUIT"}, true
 	case os.Interrupt:
-		return ending{Reason: "Ctrl-C (signal SIGINT)", Code: interruptedCode}, true
+		return ending{Reason: "Ctrl-C (signal SIGINT)", Code: interruptedCode, Good: true}, true
 	case syscall.SIGHUP:
 		return ending{Reason: "signal SIGHUP (the terminal was closed)", Code: 128 + int(syscall.SIGHUP)}, a.opts.Load == nil
 	}
@@ -248,7 +252,7 @@ func (a *Agent) Stop(r api.StopRequest) {
 		reason = "asked over the control socket"
 	}
 	select {
-	case a.asked <- ending{Reason: reason, Code: r.ExitCode, Now: r.Now}:
+	case a.asked <- ending{Reason: reason, Code: r.ExitCode, Now: r.Now, Good: true}:
 	case <-a.over:
 	}
 	<-a.over

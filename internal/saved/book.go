@@ -78,10 +78,15 @@ func (b *Book) Keep(now spec.Spec, stopped []string) error {
 // End is the last note; nothing is kept after it. ended: see Project.Ended.
 func (b *Book) End(ended bool) error {
 	err := b.write(func(p *Project) { p.Ended = ended })
+	b.Shut()
+	return err
+}
+
+// Shut ends the keeping without a note.
+func (b *Book) Shut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	return err
 }
 
 func (b *Book) write(change func(*Project)) error {

@@ -164,10 +164,15 @@ func (s *Supervisor) applyApps(ctx context.Context, next spec.Spec, changes []sp
 		apps[app.Name] = app
 		targets = append(targets, target{pool: p})
 	}
+	held := s.takeHeld()
 	applied := together(targets, func(t target) (string, *fault.Fault) {
 		p := t.pool
 		mine := slices.DeleteFunc(slices.Clone(changes), func(c spec.Change) bool { return c.App != p.Name() })
 		return p.Apply(ctx, apps[p.Name()], next.Environ, mine, func() *fault.Fault {
+			if slices.Contains(held, p.Name()) {
+				p.Rest()
+				return nil
+			}
 			return p.Start(ctx, nil, "applied", s.awaitDependencies)
 		})
 	})

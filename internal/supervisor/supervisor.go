@@ -65,6 +65,7 @@ type Supervisor struct {
 	pools   map[string]*pool.Pool
 	ends    map[string]pool.End    // pools whose workers have all ended by themselves
 	waiting map[chan struct{}]bool // starts that wait for another app
+	held    []string               // apps that the next Apply makes and does not start
 
 	ended   chan int
 	usage   usage

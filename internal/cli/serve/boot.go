@@ -21,6 +21,8 @@ type Boot struct {
 	Rereads bool `json:"rereads,omitempty"`
 	// UntilEnded: muster ends when all workers have ended by themselves.
 	UntilEnded bool `json:"until_ended,omitempty"`
+	// Resume begins with the sizes and stops that were made by hand before.
+	Resume bool `json:"resume,omitempty"`
 	// Background: what workers print is for the log files alone.
 	Background bool `json:"background,omitempty"`
 	// Verbose, Quiet and NoColour are the flags of the command.

@@ -52,7 +52,7 @@ func (r runner) run(ctx context.Context) (code int, began bool, err error) {
 func (r runner) options() agent.Options {
 	o := agent.Options{
 		Spec: r.boot.Spec, Dir: r.boot.Dir, Environ: r.environ, Version: Version(), Signals: r.signals, Keeper: r.keeper,
-		UntilEnded: r.boot.UntilEnded, NoCgroup: r.boot.NoCgroup, Program: r.boot.Program, Serving: r.serving, Log: r.logger(),
+		Resume: r.boot.Resume, UntilEnded: r.boot.UntilEnded, NoCgroup: r.boot.NoCgroup, Program: r.boot.Program, Serving: r.serving, Log: r.logger(),
 	}
 	if r.boot.Rereads {
 		o.Load = r.reread
