@@ -56,6 +56,9 @@ func defaultTimes() times {
 // tries is how many agents may fail before one has come up while nothing runs.
 const tries = 5
 
+// tidyEvery is how often memory that is not used goes back to the system.
+const tidyEvery = time.Minute
+
 // forcedCode is muster's exit code when the operator did not wait for the agent.
 const forcedCode = 130
 
@@ -86,6 +89,7 @@ type root struct {
 	store   *process.DirectStore
 	server  *server
 	signals signals
+	tidy    *time.Ticker // to give memory back
 
 	// exe is the program of the agent that was up last, and trial the one that an
 	// upgrade is to replace it by; nil: none.
@@ -101,7 +105,7 @@ type root struct {
 }
 
 func newRoot(o Options, t times) (*root, error) {
-	r := &root{o: o, t: t, started: time.Now(), store: process.NewDirectStore(), signals: catch()}
+	r := &root{o: o, t: t, started: time.Now(), store: process.NewDirectStore(), signals: catch(), tidy: time.NewTicker(tidyEvery)}
 	spare()
 	if err := process.Subreap(); err != nil {
 		return nil, err
@@ -125,8 +129,10 @@ func newRoot(o Options, t times) (*root, error) {
 	return r, nil
 }
 
-// spare keeps this process small: it has little to do and lives for ever.
+// spare keeps this process small: it has little to do and lives for ever. What a
+// burst of starts has used is given back by attend.
 func spare() {
+	runtime.MemProfileRate = 0
 	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
 	debug.SetGCPercent(20)
 }
@@ -248,5 +254,6 @@ func (r *root) finish(code int) int {
 	r.store.Close()
 	r.exe.Close()
 	signal.Stop(r.signals.in)
+	r.tidy.Stop()
 	return code
 }

@@ -456,9 +456,9 @@ func TestSettle(t *testing.T) {
 	r := &root{t: defaultTimes(), o: Options{Log: slog.New(slog.DiscardHandler)}}
 	for i, tc := range []struct{ served, wait time.Duration }{
 		{0, 0},
-		{time.Second, 100 * time.Millisecond},
-		{29 * time.Second, 200 * time.Millisecond},
-		{30 * time.Second, 0},
+		{time.Millisecond, 100 * time.Millisecond},
+		{999 * time.Millisecond, 200 * time.Millisecond},
+		{time.Second, 0},
 		{0, 100 * time.Millisecond},
 	} {
 		if wait := r.settle(fate{why: "exit code 1", served: tc.served}); wait != tc.wait {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,6 +111,8 @@ func (r *root) attend(a *agent) fate {
 			r.forward(a, sig)
 		case <-a.wishes.more:
 			r.heed(a)
+		case <-r.tidy.C:
+			debug.FreeOSMemory()
 		case err := <-a.session.broken():
 			a.kill("killed, because it sent what cannot be understood: " + err.Error())
 		case <-a.due.C:

@@ -16,6 +16,19 @@
 // open, no signal ignored or blocked, and the soft NOFILE limit that muster was
 // started with.
 //
+// # Death of this process
+//
+// With Options.DieWithParent what Start made dies with this process, also when
+// that is killed: the step has the kernel send SIGKILL (PR_SET_PDEATHSIG). The
+// kernel does so when the thread that forked ends, so one thread forks all of
+// them and lives as long as the Direct (package thread). What these processes have
+// started in their turn lives on, and a program that gets privileges from its
+// file.
+//
+// An Aide is a child that is no worker: the agent of a keeper. It runs what an
+// open descriptor refers to, whatever file has that name now, in this process's
+// group and session, and outlives it.
+//
 // # What belongs to a process
 //
 // Members of a Proc are the main process, its process group and session, its
