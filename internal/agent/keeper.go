@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
@@ -177,9 +178,31 @@ func (a *Agent) isLost() bool {
 	}
 }
 
+// lastWords is how long an agent without its keeper may take to write what it
+// still knows.
+const lastWords = 500 * time.Millisecond
+
 // orphaned ends everything after the death of the keeper: exits, listeners and
 // output are gone with it, so nothing that runs can be looked after any more.
-func (a *Agent) orphaned() error {
+func (a *Agent) orphaned(stop func() error) error {
+	a.killAll()
+	over := make(chan error, 1)
+	go func() { // what waits for a process that nobody can wait for any more may hang
+		a.server.Leave()
+		err := stop()
+		a.supervisor.Leave()
+		over <- err
+	}()
+	select {
+	case <-over:
+	case <-time.After(lastWords):
+	}
+	lost := fault.New(fault.KeeperLost, "the keeper (pid %d) is gone; all of %s has been ended", a.keeper.Hello.PID, a.opts.Spec.Project)
+	return errors.Join(lost, a.teardown.Run())
+}
+
+// killAll kills everything that runs, all at once.
+func (a *Agent) killAll() {
 	killed := make(chan int, 1)
 	go func() { // ends within process.KillTimeout
 		n, _ := a.killLeftovers()
@@ -194,7 +217,6 @@ func (a *Agent) orphaned() error {
 		<-gone
 	}
 	<-killed
-	return fault.New(fault.KeeperLost, "the keeper (pid %d) is gone; all of %s has been ended", a.keeper.Hello.PID, a.opts.Spec.Project)
 }
 
 // leaveBehind makes the teardown give nothing of the project up.

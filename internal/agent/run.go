@@ -65,14 +65,14 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 	stopWork()
 	switch {
 	case end.lost:
-		return 1, a.orphaned()
+		return 1, a.orphaned(parts.Stop)
 	case end.leave:
 		return 0, errors.Join(ErrLeft, err, a.leave(parts.Stop))
 	}
 	a.awaitJobs()
 	a.lastNote(end)
 	if a.end(end); a.isLost() {
-		return 1, a.orphaned()
+		return 1, a.orphaned(parts.Stop)
 	}
 	close(a.over)
 	return end.Code, errors.Join(err, parts.Stop(), a.teardown.Run())
