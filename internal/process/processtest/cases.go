@@ -195,6 +195,90 @@ func outputContinue(t *testing.T, b *bench) {
 	}
 }
 
+// printed is one answer of Next, and of Where after it.
+type printed struct {
+	stream  int
+	text    string
+	skipped int
+}
+
+// next reads one chunk and returns its position and that of the next, too.
+func (b *bench) next(out process.Output) (p printed, pos, next int64) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	stream, data, _, err := out.Next(ctx)
+	if err != nil {
+		b.t.Fatalf("output: %v", err)
+	}
+	pos, next, skipped := out.Where()
+	return printed{stream, string(data), skipped}, pos, next
+}
+
+// outputPlaces: what is committed of each stream is left out, also for a reader
+// that only learns of it.
+func outputPlaces(t *testing.T, b *bench) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	b.start("a", process.Command{
+		Argv: []string{"/bin/sh", "-c", "printf aaaa; read x; printf bbbb >&2; read x; printf cccc; read x; printf dddd"}, Dir: "/", Stdin: r,
+	})
+	out := b.output("a")
+	expect := func(want ...printed) (pos []int64) {
+		t.Helper()
+		for _, want := range want {
+			got, at, next := b.next(out)
+			if got != want || next <= at || len(pos) > 0 && at < pos[len(pos)-1] {
+				t.Errorf("%+v at %d to %d, want %+v", got, at, next, want)
+			}
+			pos = append(pos, at, next)
+		}
+		return pos
+	}
+	commit := func(pos int64, skip ...int64) {
+		t.Helper()
+		if err := out.Commit(pos, [2]int64(skip)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func() {
+		t.Helper()
+		out.Close()
+		out = b.output("a")
+	}
+	pos := expect(printed{1, "aaaa", 0})
+	first := pos[0]
+	for _, want := range []printed{{2, "bbbb", 0}, {1, "cccc", 0}} {
+		if _, err := w.WriteString("go\n"); err != nil {
+			t.Fatal(err)
+		}
+		pos = expect(want)
+	}
+	third, end := pos[0], pos[1]
+	again()
+	expect(printed{1, "aaaa", 0}) // nothing is committed
+	commit(first, 2, 4)
+	commit(first, 1, 1) // before that
+	again()
+	expect(printed{1, "aa", 2}, printed{2, "", 4}, printed{1, "cccc", 0})
+	commit(third, 1, 0)
+	commit(first, 4, 4)
+	again()
+	expect(printed{1, "ccc", 1})
+	again()
+	commit(end, 0, 0) // beyond what was read
+	if _, err := w.WriteString("go\n"); err != nil {
+		t.Fatal(err)
+	}
+	expect(printed{1, "dddd", 0})
+	b.exit()
+	b.starter.Ack("a")
+}
+
 // outputStray: output goes on while a stray lives, and ends with it.
 func outputStray(t *testing.T, b *bench) {
 	p := b.start("a", Program("daemon", "0"))

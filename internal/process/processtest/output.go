@@ -14,7 +14,7 @@ import (
 type fakeOutput struct {
 	mu     sync.Mutex
 	chunks []fakeChunk
-	done   int // committed
+	done   fakePlace // committed
 	ended  bool
 	reader *fakeReader   // that is open
 	wake   chan struct{} // closed and replaced at every change
@@ -24,6 +24,23 @@ type fakeChunk struct {
 	stream int
 	data   []byte
 	at     time.Time
+}
+
+// fakePlace is a place as in process.Output; positions count chunks.
+type fakePlace struct {
+	pos  int
+	skip [2]int64
+}
+
+// later is the further one of two places.
+func (p fakePlace) later(pos int, skip [2]int64) fakePlace {
+	switch {
+	case pos > p.pos:
+		return fakePlace{pos, skip}
+	case pos == p.pos:
+		return fakePlace{pos, [2]int64{max(p.skip[0], skip[0]), max(p.skip[1], skip[1])}}
+	}
+	return p
 }
 
 func newFakeOutput() *fakeOutput { return &fakeOutput{wake: make(chan struct{})} }
@@ -71,7 +88,8 @@ func (o *fakeOutput) release() {
 // fakeReader is a process.Output; the spool's mu guards it.
 type fakeReader struct {
 	o    *fakeOutput
-	next int
+	next fakePlace
+	left int // bytes left out of the last chunk
 }
 
 // Next implements process.Output.
@@ -79,11 +97,15 @@ func (r *fakeReader) Next(ctx context.Context) (int, []byte, time.Time, error) {
 	o := r.o
 	for {
 		o.mu.Lock()
-		if r.next < len(o.chunks) {
-			c := o.chunks[r.next]
-			r.next++
+		if r.next.pos < len(o.chunks) {
+			c := o.chunks[r.next.pos]
+			r.next.pos++
+			skip := &r.next.skip[c.stream-1]
+			r.left = min(int(*skip), len(c.data))
+			*skip -= int64(r.left)
+			data := slices.Clone(c.data[r.left:])
 			o.mu.Unlock()
-			return c.stream, slices.Clone(c.data), c.at, nil
+			return c.stream, data, c.at, nil
 		}
 		ended, wake := o.ended, o.wake
 		o.mu.Unlock()
@@ -102,15 +124,15 @@ func (r *fakeReader) Next(ctx context.Context) (int, []byte, time.Time, error) {
 func (r *fakeReader) Where() (pos, next int64, skipped int) {
 	r.o.mu.Lock()
 	defer r.o.mu.Unlock()
-	return int64(r.next - 1), int64(r.next), 0
+	return int64(r.next.pos - 1), int64(r.next.pos), r.left
 }
 
 // Commit implements process.Output.
-func (r *fakeReader) Commit(pos int64, _ [2]int64) error {
+func (r *fakeReader) Commit(pos int64, skip [2]int64) error {
 	r.o.mu.Lock()
 	defer r.o.mu.Unlock()
-	r.o.done = max(r.o.done, int(pos))
-	r.next = max(r.next, int(pos))
+	r.o.done = r.o.done.later(int(pos), skip)
+	r.next = r.next.later(int(pos), skip)
 	return nil
 }
 

@@ -34,6 +34,7 @@ func Run(t *testing.T, start New) {
 		"Listen":         listenEnv,
 		"OutputComplete": outputComplete,
 		"OutputContinue": outputContinue,
+		"OutputPlaces":   outputPlaces,
 		"OutputStray":    outputStray,
 		"KillFamily":     killFamily,
 		"SetMain":        setMain,

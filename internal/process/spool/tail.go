@@ -73,13 +73,6 @@ func (s *Spool) Reading(on bool) error {
 	return nil
 }
 
-// Changed returns what is closed at the next change of State.
-func (s *Spool) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed()
-}
-
 // Watch calls f at every change of State, with the Spool locked: f must neither
 // wait nor call the Spool. nil ends that. There is one watcher.
 func (s *Spool) Watch(f func()) {
