@@ -53,7 +53,7 @@ func defaultTimes() times {
 	}
 }
 
-// tries is how many agents may fail before one has come up while nothing runs.
+// tries is how many agents in a row may fail when there is no need to go on.
 const tries = 5
 
 // tidyEvery is how often memory that is not used goes back to the system.
@@ -151,7 +151,7 @@ func (r *root) reign() int {
 		}
 		wait := r.settle(f)
 		if code, over := r.hopeless(); over {
-			r.o.Log.Error("no agent comes up", "tries", r.agents, "last", r.last)
+			r.o.Log.Error("no agent comes up", "last", r.last)
 			return code
 		}
 		if !r.pause(wait) {
@@ -207,16 +207,18 @@ func (r *root) backOff(fails int) time.Duration {
 	return min(wait, r.t.longest)
 }
 
-// hopeless says that there is no use in going on: no agent has ever come up,
-// nothing runs, and it was tried often enough, or the operator wants the end.
+// hopeless says that there is no use in going on: agents fail again and again, and
+// the operator wants the end or there is nothing to go on for, because none has
+// ever come up and nothing runs.
 func (r *root) hopeless() (code int, over bool) {
-	if r.everUp || len(r.direct.List()) > 0 {
-		return 0, false
+	idle := !r.everUp && len(r.direct.List()) == 0
+	switch {
+	case len(r.signals.asked) > 0:
+		return 128 + int(r.signals.asked[0]), idle || r.fails >= tries
+	case idle:
+		return 1, r.fails >= tries
 	}
-	if len(r.signals.asked) > 0 {
-		return 128 + int(r.signals.asked[0]), true
-	}
-	return 1, r.fails >= tries
+	return 0, false
 }
 
 // pause waits before the next start, less long when the end is asked for.
