@@ -24,12 +24,18 @@
 //   - Order: the records of one stream keep their order; those of an app are
 //     ordered as they were read. Files, memory and followers agree on it.
 //   - A Source is committed only after its records were written to the target's
-//     descriptor. An agent that dies between the two finds them again, so such
-//     lines may be recorded twice, and are not lost. An unfinished line holds
-//     the commit back until a megabyte waits behind it.
+//     descriptor, and only up to the last whole line of each stream. With an
+//     Intent (package intent) each line is in the log file exactly once however
+//     the agent ends, kill -9 included; the next one goes on in the middle of a
+//     line, too. Without one, and in journald and syslog, what was written last
+//     (at most 100 ms or 256 KiB of a worker) is recorded again.
+//   - An unfinished line keeps what is behind it in the Source. When that is 4 MiB,
+//     the line is recorded as far as it goes, marked Cut, so that the worker need
+//     not wait. A LineMax above that does not help.
 //   - A worker never waits for a follower, and for a target only as long as the
 //     target makes progress. When it fails or stands still for a second, records
-//     wait in memory (4 MiB an app) and the source is committed all the same;
+//     wait in memory (4 MiB an app) and the source is committed all the same
+//     (an agent that is killed in such a time loses them);
 //     what does not fit is dropped from the target (not from memory and followers)
 //     and counted in one line "muster: 12 lines lost: no space left on device".
 //   - A follower that reads too slowly misses records; the next one says how many.

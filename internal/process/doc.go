@@ -55,10 +55,12 @@
 // # Spool
 //
 // stdout and stderr are pipes, read here and appended to a spool: a log whose
-// positions count from its first byte. A position is where the reader has
-// committed to; what is before it is removed.
+// positions count from its first byte. A place in it is a position and, behind
+// that, a number of bytes of each stream: what the reader has committed. What is
+// before the position is removed.
 //
-//	DIR/position                 16 hex digits and a line end, overwritten in place
+//	DIR/position                 three hex numbers, position and bytes of stdout and
+//	                             stderr, filled up to 51 bytes, overwritten in place
 //	DIR/0000000000000000.spool   a segment, named by the position of its first byte
 //
 // A segment is a row of chunks, one for each read of a pipe, little-endian:
@@ -72,7 +74,10 @@
 //	20        data
 //
 // A chunk that is cut off or damaged ends its segment; the reader goes on with
-// the next segment. When more than Options.SpoolMax is not committed, pipes are
+// the next segment. A reader may be in another process (spool.Follow): it reads
+// the segments itself, up to the end that it is told.
+//
+// When more than Options.SpoolMax is not committed, pipes are
 // not read until it is, so that the process waits and nothing is lost: a reader
 // must commit while it reads. What the disk refuses stays in memory (256 KiB,
 // then the process waits), is served from there, and is written later.

@@ -135,7 +135,8 @@ type Output interface {
 	// Next blocks until there is more, and returns io.EOF after the last byte
 	// of a process that has ended (and whose pipes are drained). stream is 1
 	// or 2. data is valid until the next call. Reading begins at what was
-	// committed last, by whichever agent.
+	// committed last, by whichever agent; of a chunk that is committed while one
+	// before it is not, data is empty.
 	Next(ctx context.Context) (stream int, data []byte, at time.Time, err error)
 	// Where tells of the chunk that Next returned last: its position in the
 	// spool, that of the chunk after it, and how many bytes were left out at its
