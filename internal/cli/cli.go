@@ -25,6 +25,7 @@ type session struct {
 	flags    globalFlags
 	// noCgroup and noKeeper are of the commands that become or start muster.
 	noCgroup, noKeeper bool
+	resume             bool // of `up`: begin as it was left
 }
 
 // globalFlags are those of every command.
@@ -167,6 +168,7 @@ func groups() []group {
 	return []group{
 		{"run", "Run:", []func(*session) *cobra.Command{
 			(*session).runCommand, (*session).upCommand, (*session).downCommand,
+			(*session).saveCommand, (*session).startupCommand,
 		}},
 		{"change", "Change what runs:", []func(*session) *cobra.Command{
 			(*session).startCommand, (*session).stopCommand, (*session).restartCommand,

@@ -24,9 +24,7 @@ func (s *session) serveFlags(cmd *cobra.Command) {
 func (s *session) foreground(ctx context.Context, loaded *config.Loaded) error {
 	b := s.boot(loaded)
 	b.UntilEnded = true
-	if loaded.File == "" {
-		b.Dir, _ = os.Getwd()
-	} else {
+	if loaded.File != "" {
 		b.Rereads = !s.onTerminal() // on a terminal HUP means that it was closed
 	}
 	code, err := s.start(b).Foreground(ctx)
@@ -42,9 +40,14 @@ func (s *session) start(b serve.Boot) serve.Start {
 
 // boot is what every agent of the project is to know.
 func (s *session) boot(loaded *config.Loaded) serve.Boot {
+	dir := ""
+	if loaded.File == "" {
+		dir, _ = os.Getwd()
+	}
 	return serve.Boot{
+		Dir:  dir,
 		Spec: loaded.Spec, Key: s.line().Of(loaded).Paths.Key, NoCgroup: s.noCgroup, Program: serve.OwnProgram(os.Args[0]),
-		Verbose: s.flags.verbose, Quiet: s.flags.quiet, NoColour: s.flags.noColour,
+		Resume: s.resume, Verbose: s.flags.verbose, Quiet: s.flags.quiet, NoColour: s.flags.noColour,
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // upFlags are those of `up`.
 type upFlags struct {
 	orderFlags
-	detach, dryRun, yes bool
+	detach, dryRun, yes, saved bool
 }
 
 func (s *session) upCommand() *cobra.Command {
@@ -34,7 +34,13 @@ func (s *session) upCommand() *cobra.Command {
 		Example: "  muster up\n  muster up -d\n  muster up --dry-run",
 		Args:    exactly(0, "nothing; -c names another file"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.saved {
+				return s.upSaved(cmd.Context(), flags)
+			}
 			loaded, err := s.line().Load()
+			if s.resume {
+				loaded, err = s.resumed(loaded, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -45,6 +51,8 @@ func (s *session) upCommand() *cobra.Command {
 	s.serveFlags(cmd)
 	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "run the agent in the background")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only show what would change")
+	cmd.Flags().BoolVar(&s.resume, "resume", false, "begin as it was left: with the sizes and stops that were made by hand")
+	cmd.Flags().BoolVar(&flags.saved, "saved", false, "start in the background what was marked by muster save")
 	cmd.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask before apps are removed, or what a killed muster left is ended")
 	return cmd
 }
@@ -157,7 +165,9 @@ func (s *session) background(ctx context.Context, flags *upFlags, t project.Targ
 	ctx, cancel := interruptible(ctx)
 	defer cancel()
 	b := s.boot(loaded)
-	b.Spec.Apps = nil // they are applied over the API, with progress
+	if !s.resume {
+		b.Spec.Apps = nil // they are applied over the API, with progress
+	}
 	b.Background, b.Rereads = true, true
 	pid, err := s.start(b).Background(ctx)
 	if fault.CodeOf(err) == fault.AgentRunning { // another `up` was faster
@@ -167,6 +177,9 @@ func (s *session) background(ctx context.Context, flags *upFlags, t project.Targ
 		return err
 	}
 	s.note("muster %d runs %s in the background, its log is %s", pid, t.Name, t.Paths.Log)
+	if s.resume {
+		return nil
+	}
 	return s.apply(ctx, flags, t, loaded.Spec)
 }
 
