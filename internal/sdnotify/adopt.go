@@ -7,8 +7,9 @@ import (
 	"github.com/muster-run/muster/fault"
 )
 
-// Adopt goes on reading a socket that an earlier agent made with Listen at path,
-// for uid, and left. What came meanwhile is read first. It takes file over.
+// Adopt goes on reading a socket that an earlier agent made with Listen at path, for
+// uid. What that one had not dealt with when it left or was killed, and what came
+// meanwhile, is read first. It takes file over.
 func Adopt(file *os.File, path string, uid int) (*Socket, error) {
 	defer file.Close() // FileConn duplicates it
 	conn, err := net.FileConn(file)
@@ -33,6 +34,7 @@ func (s *Socket) File() (*os.File, error) {
 	return f, nil
 }
 
-// Leave is Close for a socket that somebody else goes on with: its file stays. A
-// message that was read and not yet taken from Messages is gone.
+// Leave is Close for a socket that somebody else goes on with: its file stays, and
+// so does in the socket what nobody has dealt with. Only messages that a slow
+// consumer had let wait for more than a second are gone.
 func (s *Socket) Leave() error { return s.stop(func() error { return nil }) }

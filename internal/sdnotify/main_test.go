@@ -11,7 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// readerEnv makes the test binary a consumer that is to be killed.
+const readerEnv = "SDNOTIFY_TEST_READER"
+
 func TestMain(m *testing.M) {
+	if path := os.Getenv(readerEnv); path != "" {
+		playReader(path)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -66,7 +73,7 @@ func send(t *testing.T, c *net.UnixConn, text string, oob []byte) {
 	}
 }
 
-// next is the next message, within 10 s.
+// next is the next message, within 10 s, dealt with.
 func next(t *testing.T, s *Socket) Message {
 	t.Helper()
 	select {
@@ -74,6 +81,8 @@ func next(t *testing.T, s *Socket) Message {
 		if !ok {
 			t.Fatal("Messages is closed")
 		}
+		m.Done()
+		m.receipt = nil
 		return m
 	case <-time.After(10 * time.Second):
 		t.Fatal("no message within 10 s")

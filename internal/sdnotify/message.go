@@ -29,6 +29,8 @@ type Message struct {
 	// UID and PID of the sender, from the kernel. The process may be gone.
 	UID uint32
 	PID int
+
+	receipt *receipt // nil: it has left the socket
 }
 
 // Parse reads the lines of a datagram. Unknown keys, and values out of range, are
@@ -109,7 +111,7 @@ func clean(text string) string {
 
 // says is what a message mentions besides its status, a ping and its sender.
 func (m Message) says() Message {
-	m.Status, m.HasStatus, m.WatchdogPing, m.UID, m.PID = "", false, false, 0, 0
+	m.Status, m.HasStatus, m.WatchdogPing, m.UID, m.PID, m.receipt = "", false, false, 0, 0, nil
 	return m
 }
 

@@ -4,29 +4,117 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// read takes datagrams until the socket is closed.
+// patience is how long a message stays in the socket for a consumer that does not
+// come, or does not say that it is Done.
+const patience = time.Second
+
+// receipt tells the reader that a message is dealt with.
+type receipt struct {
+	once sync.Once
+	done chan struct{}
+}
+
+// Done says that the message is dealt with, and recorded if it has to be: only then
+// does it leave the socket, so that a consumer that is killed leaves it to its
+// successor. It is called once or more, from anywhere. A message that Parse made
+// has nothing to be done.
+func (m Message) Done() {
+	if m.receipt != nil {
+		m.receipt.once.Do(func() { close(m.receipt.done) })
+	}
+}
+
+// read looks at datagrams and takes them when they are dealt with, until the socket
+// is closed.
 func (s *Socket) read() {
 	defer s.done.Done()
 	defer close(s.more)
-	text, oob := make([]byte, DatagramMax+1), make([]byte, controlMax)
+	text := make([]byte, DatagramMax+1)
+	oob := make([]byte, max(controlMax, unix.CmsgSpace(unix.SizeofUcred)))
+	// Room for credentials only: no descriptor is received by looking.
+	look := oob[:unix.CmsgSpace(unix.SizeofUcred)]
 	for {
-		n, oobn, flags, _, err := s.conn.ReadMsgUnix(text, oob)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
+		n, oobn, flags, err := s.recvmsg(text, look, unix.MSG_PEEK)
 		if err != nil {
-			if !s.pause() {
+			if errors.Is(err, net.ErrClosed) || !s.pause() {
 				return
 			}
 			continue
 		}
-		s.take(text[:n], oob[:oobn], flags)
+		if m, ok := s.take(text[:n], look[:oobn], flags); ok && !s.pass(m) {
+			return
+		}
+		if err := s.consume(text, oob); err != nil && !s.pause() {
+			return
+		}
 	}
+}
+
+// recvmsg receives a datagram; with MSG_PEEK it waits for one.
+func (s *Socket) recvmsg(text, oob []byte, how int) (n, oobn, flags int, err error) {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) (done bool) {
+		for {
+			n, oobn, flags, _, failed = unix.Recvmsg(int(fd), text, oob, how|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+			if !errors.Is(failed, unix.EINTR) {
+				return how&unix.MSG_PEEK == 0 || !errors.Is(failed, unix.EAGAIN)
+			}
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	return n, oobn, flags, err
+}
+
+// consume takes the first datagram out of the socket and closes what came with it,
+// which is what a BARRIER=1 waits for.
+func (s *Socket) consume(text, oob []byte) error {
+	_, oobn, _, err := s.recvmsg(text, oob, 0)
+	if err == nil {
+		readControl(oob[:oobn]).close()
+	}
+	return err
+}
+
+// pass gives a message to the consumer and returns when it may leave the socket:
+// it is dealt with, or the consumer has lost the right to that. It returns false
+// when the socket is being closed: the message stays.
+func (s *Socket) pass(m Message) bool {
+	if s.behind() {
+		s.push(m)
+		return true
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	held := m
+	held.receipt = &receipt{done: make(chan struct{})}
+	select {
+	case s.out <- held:
+	case <-late.C:
+		s.push(m)
+		return true
+	case <-s.closing:
+		return false
+	}
+	late.Reset(patience)
+	select {
+	case <-held.receipt.done:
+	case <-late.C:
+	case <-s.closing:
+		return false
+	}
+	return true
 }
 
 // pause waits a moment after an error of the system, such as ENOBUFS, so that it
@@ -42,25 +130,20 @@ func (s *Socket) pause() bool {
 	}
 }
 
-// take queues one datagram and then closes what came with it, which is what a
-// BARRIER=1 waits for.
-func (s *Socket) take(text, oob []byte, flags int) {
+// take reads one datagram; false: it says nothing, or nothing that counts.
+func (s *Socket) take(text, oob []byte, flags int) (m Message, ok bool) {
 	from := readControl(oob)
 	defer from.close()
 	if flags&unix.MSG_TRUNC != 0 || len(text) > DatagramMax || !from.known || (from.uid != s.uid && from.uid != 0) {
 		s.dropped.Add(1)
-		return
+		return Message{}, false
 	}
-	m, ok := Parse(string(text))
-	if !ok {
+	if m, ok = Parse(string(text)); !ok {
 		s.dropped.Add(1)
-		return
-	}
-	if m.empty() {
-		return
+		return Message{}, false
 	}
 	m.UID, m.PID = from.uid, from.pid
-	s.push(m)
+	return m, !m.empty()
 }
 
 // sender is what the kernel attached to a datagram.

@@ -33,9 +33,10 @@ type Socket struct {
 	out     chan Message
 	dropped atomic.Uint64
 
-	mu    sync.Mutex
-	queue []Message
-	more  chan struct{} // holds a token while queue may not be empty
+	mu      sync.Mutex
+	queue   []Message     // what the consumer did not come for in time
+	handing bool          // one that was in the queue is being delivered
+	more    chan struct{} // holds a token while queue may not be empty; closed by the reader
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -69,8 +70,9 @@ func serve(conn *net.UnixConn, path string, uid int) *Socket {
 	return s
 }
 
-// Messages delivers the messages in order. It is closed after Close; what was
-// not yet taken then is gone.
+// Messages delivers the messages in order. The consumer calls Done of each when it
+// has dealt with it; the next one waits for that, for at most a second. It is closed
+// after Close and Leave.
 func (s *Socket) Messages() <-chan Message { return s.out }
 
 // Path is the file of the socket, for NOTIFY_SOCKET.
@@ -165,40 +167,43 @@ func explain(path string, err error) error {
 	return f.WithFix("check that " + filepath.Dir(path) + " exists and is writable for this user")
 }
 
-// deliver passes the queue on.
+// deliver passes the queue on. Messages is closed after the reader has ended, as
+// that uses it too.
 func (s *Socket) deliver() {
 	defer s.done.Done()
 	defer close(s.out)
 	for {
-		m, ok := s.pop()
-		if !ok {
+		if m, ok := s.pop(); ok {
 			select {
-			case _, open := <-s.more:
-				if !open {
-					return // the reader has ended and the queue is empty
-				}
+			case s.out <- m:
 			case <-s.closing:
-				return
 			}
 			continue
 		}
-		select {
-		case s.out <- m:
-		case <-s.closing:
-			return
+		if _, open := <-s.more; !open {
+			return // the reader has ended
 		}
 	}
 }
 
+// pop is the next message of the queue; the one before has been delivered.
 func (s *Socket) pop() (m Message, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
+	s.handing = len(s.queue) > 0
+	if !s.handing {
 		return m, false
 	}
 	m = s.queue[0]
 	s.queue = s.queue[1:]
 	return m, true
+}
+
+// behind says that the consumer has not taken all of the queue.
+func (s *Socket) behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handing || len(s.queue) > 0
 }
 
 // push queues a message, or makes it one with the last.

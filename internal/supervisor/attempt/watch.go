@@ -19,7 +19,10 @@ func (a *Attempt) watchNotify() {
 	messages := a.notify.Messages()
 	a.cfg.Shared.Errands.Go(func() {
 		for m := range messages {
-			a.post(func() { a.notified(m) })
+			a.post(func() {
+				a.notified(m)
+				a.cfg.After(m.Done) // once it is recorded
+			})
 		}
 	})
 }
