@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -132,14 +131,9 @@ func (s *Supervisor) dropStrangers(pools []*pool.Adopted) map[string]process.Pro
 		s.shared.Attempts.Discard(s.ctx, p)
 	}
 	for _, name := range s.opts.Store.List() {
-		if app, ok := strings.CutPrefix(name, pool.LogPrefix); ok && s.pools[app] == nil {
-			if f, err := s.opts.Store.Take(name); err == nil && f != nil {
-				f.Close()
-			}
-			continue
-		}
 		s.shared.Attempts.DropNotify(name, func(id string) bool { return procs[id].ID != "" })
 	}
+	record.DropLogIntents(s.opts.Store, func(app string) bool { return s.pools[app] == nil })
 	// The channels of workers (channel/ID) are to be taken up or dropped here, too.
 	return procs
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/supervisor/pool"
 	"github.com/muster-run/muster/spec"
 )
@@ -187,5 +188,17 @@ func (s *Supervisor) Launch(selector string) (api.Launch, error) {
 	if targets[0].slots != nil {
 		slot = targets[0].slots[0]
 	}
-	return targets[0].pool.Launch(slot)
+	w := targets[0].pool.Surroundings(slot)
+	if w.Dir == "" {
+		dir, err := launch.ResolveDir(w.App)
+		if err != nil {
+			return api.Launch{}, err
+		}
+		w.Dir = dir
+	}
+	cmd, err := launch.Command(w)
+	if err != nil {
+		return api.Launch{}, err
+	}
+	return api.Launch{Env: cmd.Env, Dir: cmd.Dir, User: w.App.User, Group: w.App.Group}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/internal/supervisor/pool"
 	"github.com/muster-run/muster/spec"
 )
@@ -63,7 +64,7 @@ type Supervisor struct {
 	mu      sync.Mutex
 	spec    spec.Spec
 	pools   map[string]*pool.Pool
-	ends    map[string]pool.End    // pools whose workers have all ended by themselves
+	ends    map[string]human.End   // pools whose workers have all ended by themselves
 	waiting map[chan struct{}]bool // starts that wait for another app
 	held    []string               // apps that the next Apply makes and does not start
 
@@ -97,7 +98,7 @@ func New(opts Options) (*Supervisor, error) {
 	ending, end := context.WithCancel(ctx)
 	s := &Supervisor{
 		opts: opts, ctx: ctx, cancel: cancel, ending: ending, end: end, pools: map[string]*pool.Pool{},
-		ends: map[string]pool.End{}, waiting: map[chan struct{}]bool{}, ended: make(chan int, 1),
+		ends: map[string]human.End{}, waiting: map[chan struct{}]bool{}, ended: make(chan int, 1),
 	}
 	attempts.Sys.Members, attempts.Forgotten = s.usage.members, s.usage.forget
 	if opts.sys != nil {
@@ -183,7 +184,7 @@ func (s *Supervisor) AllEnded() <-chan int { return s.ended }
 
 // changed is called by every pool after each of its steps: it wakes whoever
 // waits for another app, and notices when all have ended by themselves.
-func (s *Supervisor) changed(app string, end *pool.End) {
+func (s *Supervisor) changed(app string, end *human.End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.waiting {

@@ -3,10 +3,14 @@
 package backoff
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -14,7 +18,50 @@ import (
 type Accident struct {
 	Early bool // before ready or before min_uptime: a failed start
 	Sound bool // it was ready for reset_after: the back-off starts anew
+	Clean bool // exit code 0, and muster did not condemn it
 	Ran   time.Duration
+	Fault *fault.Fault // what is wrong with that; nil: nothing
+}
+
+// End is how a process ended that nobody had told to.
+type End struct {
+	App                spec.App
+	Exit               process.Exit
+	StartedAt, ReadyAt time.Time
+	Verdict            *fault.Fault // why muster ended it; nil: it did not
+	Worker             string       // "web#2"
+	Lines              []string     // the last it printed
+}
+
+// Judge turns such an end into an accident.
+func Judge(e End) Accident {
+	rules, ready := e.App.Restart, !e.ReadyAt.IsZero()
+	up := e.Exit.Time.Sub(e.StartedAt)
+	a := Accident{
+		Early: !ready || up < rules.MinUptime.D(), Ran: up,
+		Sound: ready && e.Exit.Time.Sub(e.ReadyAt) >= rules.ResetAfter.D(),
+		Clean: e.Exit.Code == 0 && e.Verdict == nil,
+		Fault: e.Verdict,
+	}
+	where := fmt.Sprintf("%s (pid %d)", e.Worker, e.Exit.PID)
+	switch {
+	case a.Fault != nil:
+	case !a.Clean:
+		code, when := fault.ExitedEarly, "before it was ready"
+		if ready {
+			code, when = fault.Exited, "after "+spec.Duration(up.Round(time.Millisecond)).String()
+		}
+		if e.App.Type == spec.Task {
+			code = fault.TaskFailed
+		}
+		a.Fault = fault.New(code, "ended with %s %s", generation.ExitText(e.Exit), when).At(where)
+	case !ready && e.App.Type == spec.Service:
+		a.Fault = fault.New(fault.ExitedEarly, "ended with exit code 0 before it was ready").At(where)
+	}
+	if a.Fault != nil {
+		a.Fault = a.Fault.WithOutput(e.Lines)
+	}
+	return a
 }
 
 // Tries counts the accidents of one worker. It is a value: what it refers to is

@@ -69,6 +69,14 @@ type Listener struct {
 	fresh bool   // made for a generation that has not proved itself
 }
 
+// Address is the listener as status shows it: with what is really bound.
+func (b *Listener) Address() string {
+	if b.Addr == "" || b.Spec.Network == "unix" {
+		return b.Spec.Key()
+	}
+	return b.Spec.Network + "://" + b.Addr
+}
+
 // Prepare makes what a generation needs before its first worker: the resolved
 // directory, the listeners, the build. It blocks; nothing that runs is touched.
 type Prepare struct {

@@ -17,11 +17,9 @@ import (
 // adoption is a pool on its way from its record to a Pool.
 type adoption struct {
 	*Pool
-	rec         record.Pool
-	releases    map[int]*generation.Release
-	generations map[int]*generation.Generation
-	workers     []*worker // as rec.Occupants
-	faults      []*fault.Fault
+	generation.Past
+	rec     record.Pool
+	workers []*worker // as rec.Occupants
 }
 
 // Adopted is a pool that an earlier agent has recorded. Its processes are not
@@ -39,10 +37,7 @@ type Adopted struct {
 
 // Adopt makes the pool of an app from its record.
 func Adopt(ctx context.Context, shared *Shared, app string) (*Adopted, error) {
-	a := &adoption{
-		Pool: bare(ctx, shared, app), releases: map[int]*generation.Release{},
-		generations: map[int]*generation.Generation{},
-	}
+	a := &adoption{Pool: bare(ctx, shared, app)}
 	err := a.load()
 	if err == nil {
 		err = a.openLog()
@@ -62,54 +57,33 @@ func Adopt(ctx context.Context, shared *Shared, app string) (*Adopted, error) {
 }
 
 // load brings back everything that needs no process.
-func (a *adoption) load() error {
-	records := a.shared.Records
-	rels, _, err := record.Load[record.Releases](records, record.ReleasesName(a.name))
-	if err == nil {
-		a.rec, _, err = record.Load[record.Pool](records, record.PoolName(a.name))
-	}
-	if err != nil {
+func (a *adoption) load() (err error) {
+	records, sockets := a.shared.Records, a.shared.Sockets
+	if a.rec, _, err = record.Load[record.Pool](records, record.PoolName(a.name)); err != nil {
 		return err
 	}
-	a.page.keys, a.page.last = map[*generation.Release]int{}, a.rec.Keys
-	for n, was := range rels.Releases {
-		rel := generation.RestoreRelease(was)
-		a.releases[n], a.page.keys[rel] = rel, n
+	if a.Past, err = a.archive.Load(records, sockets, a.name, a.rec); err != nil {
+		return err
 	}
-	if a.declared = a.releases[a.rec.Declared]; a.declared == nil {
+	if a.declared = a.Releases[a.rec.Declared]; a.declared == nil {
 		return fmt.Errorf("its record names release %d, which there is not", a.rec.Declared)
 	}
 	a.app, a.environ = a.declared.App, a.declared.Environ
-	a.app.Workers, a.wanted, a.number, a.Pool.releases = a.rec.Workers, a.rec.Wanted, a.rec.Number, a.rec.Made
+	a.app.Workers, a.wanted, a.number, a.releases = a.rec.Workers, a.rec.Wanted, a.rec.Number, a.rec.Made
 	a.state, a.warnings, a.startFault = a.rec.State, a.rec.Warnings, a.rec.StartFault
 	for _, n := range a.rec.History {
-		if rel := a.releases[n]; rel != nil {
+		if rel := a.Releases[n]; rel != nil {
 			a.history = append(a.history, rel)
 		}
 	}
-	return a.loadWorkers()
-}
-
-func (a *adoption) loadWorkers() error {
-	for _, was := range a.rec.Generations {
-		rel := a.releases[was.Release]
-		if rel == nil {
-			return fmt.Errorf("its record names release %d, which there is not", was.Release)
-		}
-		gen, faults := generation.Restore(a.shared.Sockets, was, rel)
-		a.generations[was.Number] = gen
-		a.faults = append(a.faults, faults...)
-	}
-	a.gen = a.generations[a.rec.Serving]
-	stale, faults := a.shared.Sockets.Restore(a.name, a.rec.Stale)
-	a.stale, a.faults = stale, append(a.faults, faults...)
+	a.gen = a.Generations[a.rec.Serving]
+	stale, faults := sockets.Restore(a.name, a.rec.Stale)
+	a.stale, a.Faults = stale, append(a.Faults, faults...)
 	for _, v := range a.rec.Slots {
-		s := a.slot(v.Slot)
-		s.restarts, s.lastRestart, s.lastExit, s.lastFault = v.Restarts, v.LastRestart, v.LastExit, v.LastFault
-		s.startedOnce, s.ended, s.held = v.StartedOnce, v.Ended, v.Held
+		a.slot(v.Slot).Slot = v
 	}
 	for _, v := range a.rec.Occupants {
-		gen := a.generations[v.Generation]
+		gen := a.Generations[v.Generation]
 		if gen == nil {
 			return fmt.Errorf("its record names generation %d, which there is not", v.Generation)
 		}
@@ -122,12 +96,10 @@ func (a *adoption) loadWorkers() error {
 func (p *Pool) occupant(v record.Worker, gen *generation.Generation) *worker {
 	s := p.slot(v.Slot)
 	w := p.add(s, gen)
-	w.state, w.why, w.goal, w.trial, w.fault = v.State, v.Why, v.Goal, v.Trial, v.Fault
-	w.health, w.healthText, w.statusText = v.Health, v.HealthText, v.StatusText
-	w.end.planned, w.end.fault, w.next, w.delay = v.Planned, v.EndFault, v.Next, v.Delay
-	if v.Tries != nil {
-		w.tries = v.Tries
+	if v.Tries == nil {
+		v.Tries = w.Tries
 	}
+	w.Worker, w.Process = v, record.Process{}
 	switch v.Role {
 	case record.Present:
 		s.cur = w
@@ -142,7 +114,7 @@ func (p *Pool) occupant(v record.Worker, gen *generation.Generation) *worker {
 func (a *adoption) resume(procs map[string]process.Proc, dependencies Dependencies) (taken int) {
 	a.do(func() {
 		a.changed = true
-		for _, f := range a.faults {
+		for _, f := range a.Faults {
 			a.warn(nil, f)
 		}
 		for i, w := range a.workers {
@@ -161,7 +133,7 @@ func (a *adoption) resume(procs map[string]process.Proc, dependencies Dependenci
 // resume goes on with a worker where the earlier agent was.
 func (w *worker) resume(v record.Worker, procs map[string]process.Proc) (alive bool) {
 	if v.Process.ID == "" {
-		if w.state == event.Backoff {
+		if w.State == event.Backoff {
 			w.wait(w.remaining())
 		}
 		return false
@@ -179,11 +151,11 @@ func (w *worker) resume(v record.Worker, procs map[string]process.Proc) (alive b
 // lost: the Starter does not know the process. It was never started, so there is
 // no accident to count.
 func (w *worker) lost() {
-	if w.goal == goalStop {
-		w.transition(event.Stopped, w.why)
+	if w.Goal == goalStop {
+		w.transition(event.Stopped, w.Why)
 		return
 	}
-	w.start(w.why)
+	w.start(w.Why)
 }
 
 // resumeRollout goes on with the rollout that was under way: what has taken its
@@ -195,9 +167,9 @@ func (a *adoption) resumeRollout() {
 		return
 	}
 	r := &rollout{
-		p: a.Pool, kind: rolloutKind(v.Kind), want: a.releases[v.Want], only: v.Only,
+		p: a.Pool, kind: rolloutKind(v.Kind), want: a.Releases[v.Want], only: v.Only,
 		policy: reload.Policy{Batch: v.Batch, Surge: v.Surge},
-		gen:    a.generations[v.Number], from: a.generations[v.From], bad: a.generations[v.Bad],
+		gen:    a.Generations[v.Number], from: a.Generations[v.From], bad: a.Generations[v.Bad],
 		done: v.Done, total: v.Total, phase: v.Phase, fault: v.Fault, failing: v.Failing,
 		answer: func(*fault.Fault) {},
 	}
@@ -231,40 +203,18 @@ func (p *Pool) serves(slots []int) bool {
 
 // replan makes the steps that are still to be done.
 func (r *rollout) replan() {
+	undoing := r.phase == event.ReloadReverting
 	size := r.want.App.Workers
-	if r.phase == event.ReloadReverting {
+	if undoing {
 		size = r.p.app.Workers
 	}
-	var old, begun, rest, ending []int
+	var slots []reload.Slot
 	for _, s := range r.p.sorted() {
-		fresh := s.cur != nil && r.fresh(s.cur)
-		if len(s.old) > 0 && (fresh || s.cur == nil) {
-			ending = append(ending, s.n)
-		}
-		if !r.concerns(s.n) || fresh {
-			continue
-		}
-		if s.cur != nil && !s.cur.atRest() {
-			old = append(old, s.n)
-		}
-		if s.next != nil {
-			begun = append(begun, s.n)
-		}
+		fresh, mine := s.cur != nil && r.fresh(s.cur), r.concerns(s.n)
+		slots = append(slots, reload.Slot{
+			N: s.n, New: fresh || !mine, Old: mine && !fresh && s.cur != nil && !s.cur.atRest(),
+			Begun: s.next != nil, Ending: len(s.old) > 0, Held: s.Held,
+		})
 	}
-	for n := range size {
-		s := r.p.slots[n]
-		if r.concerns(n) && !slices.Contains(begun, n) && (s == nil || !s.held && (s.cur == nil || !r.fresh(s.cur))) {
-			rest = append(rest, n)
-		}
-	}
-	r.steps = reload.Plan(old, slices.Concat(begun, rest), r.policy)
-	if len(ending) == 0 {
-		return
-	}
-	drain := []reload.Step{{Kind: reload.Drain, Slots: ending}}
-	if r.phase == event.ReloadReverting && r.policy.Surge > 0 {
-		r.steps = append(r.steps, drain...) // what failed holds up nothing
-	} else {
-		r.steps = append(drain, r.steps...)
-	}
+	r.steps = reload.Rest(slots, size, r.policy, undoing)
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"syscall"
 
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/steps"
 	"github.com/muster-run/muster/spec"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +27,7 @@ type Dependencies func(p *Pool, stopped func() bool, hopeless func(*fault.Fault)
 func (p *Pool) enqueue(ctx context.Context, order func() *fault.Fault) *fault.Fault {
 	begun := make(chan *fault.Fault, 1)
 	tell := p.teller(begun)
-	p.post(func() { p.inLine(lineItem{run: func() { tell(order()) }, dropped: tell}) })
+	p.post(func() { p.line.Add(steps.Order{Run: func() { tell(order()) }, Dropped: tell}) })
 	return p.owner.Answer(ctx, begun)
 }
 
@@ -68,7 +68,7 @@ func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies 
 	if f := p.owner.Answer(ctx, begun); f != nil {
 		return f
 	}
-	return p.await(ctx, p.isUp)
+	return p.owner.Await(ctx, p.isUp)
 }
 
 // prepareStart has a start wait for what the app depends on, in the background,
@@ -80,8 +80,8 @@ func (p *Pool) prepareStart(s *start, dependencies Dependencies) {
 		p.starts = slices.DeleteFunc(p.starts, func(other *start) bool { return other == s })
 		s.answer(fault.New(fault.NotRunning, "%s was stopped", p.name))
 	}
-	item := lineItem{dropped: func(f *fault.Fault) { s.answer(f) }}
-	item.run = func() {
+	item := steps.Order{Dropped: func(f *fault.Fault) { s.answer(f) }}
+	item.Run = func() {
 		if p.halts != epoch {
 			void()
 			return
@@ -97,7 +97,7 @@ func (p *Pool) prepareStart(s *start, dependencies Dependencies) {
 			there := dependencies(p, stopped, hopeless)
 			p.post(func() {
 				if there {
-					p.inLine(item)
+					p.line.Add(item)
 				} else {
 					void()
 				}
@@ -113,7 +113,7 @@ func (p *Pool) WaitsFor(what string) { p.do(func() { p.waitsFor = what }) }
 func (p *Pool) comeUp(order *start) {
 	for _, s := range p.slots {
 		if order.slots.has(s.n) {
-			s.held = false
+			s.Held = false
 		}
 	}
 	serving := p.gen != nil && (len(p.app.Listen) == 0 || p.gen.Listeners != nil)
@@ -143,8 +143,8 @@ func (p *Pool) startStopped(slots Slots, why string) {
 		if !slots.has(n) {
 			continue
 		}
-		s.ended, s.held = false, false
-		if s.cur != nil && (s.cur.state == event.Failed || s.cur.state == event.Backoff) {
+		s.Ended, s.Held = false, false
+		if s.cur != nil && (s.cur.State == event.Failed || s.cur.State == event.Backoff) {
 			s.cur.stop(goalAgain, why, false)
 			continue
 		}
@@ -169,11 +169,11 @@ func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fau
 	if slots == nil {
 		p.do(func() {
 			for _, s := range p.slots {
-				s.held = false
+				s.Held = false
 			}
 			p.halt(why, now)
 		})
-		return p.await(ctx, func() (bool, *fault.Fault) {
+		return p.owner.Await(ctx, func() (bool, *fault.Fault) {
 			gone, _ := p.isGone()
 			return gone || p.wanted, nil // wanted: another order has started it again
 		})
@@ -181,15 +181,15 @@ func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fau
 	p.do(func() {
 		for _, n := range slots {
 			s := p.slot(n)
-			s.held = true
+			s.Held = true
 			for _, w := range s.workers() {
 				w.stop(goalStop, why, now)
 			}
 		}
 	})
-	return p.await(ctx, func() (bool, *fault.Fault) {
+	return p.owner.Await(ctx, func() (bool, *fault.Fault) {
 		for _, n := range slots {
-			if s := p.slots[n]; s != nil && s.held && s.cur != nil && s.cur.live() {
+			if s := p.slots[n]; s != nil && s.Held && s.cur != nil && s.cur.live() {
 				return false, nil
 			}
 		}
@@ -205,8 +205,8 @@ func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault 
 			return f
 		}
 		for _, s := range p.sorted() {
-			if slots.has(s.n) && s.n < p.app.Workers && s.cur != nil && !s.held {
-				s.ended = false
+			if slots.has(s.n) && s.n < p.app.Workers && s.cur != nil && !s.Held {
+				s.Ended = false
 				s.cur.stop(goalAgain, "restarted by order", now)
 			}
 		}
@@ -215,7 +215,7 @@ func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault 
 	if f != nil {
 		return f
 	}
-	return p.await(ctx, p.isUp)
+	return p.owner.Await(ctx, p.isUp)
 }
 
 // serving tells when there is nothing that an order could act on.
@@ -281,8 +281,8 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 	done := make(chan *fault.Fault, 1)
 	tell := p.teller(done)
 	var text string
-	item := lineItem{dropped: tell}
-	item.run = func() {
+	item := steps.Order{Dropped: tell}
+	item.Run = func() {
 		r, f := (*rollout)(nil), p.serving()
 		if f == nil {
 			r, f = plan()
@@ -305,7 +305,7 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 		if p.rollout != nil {
 			p.publish(nil, event.Reload{Phase: event.ReloadQueued, Total: p.app.Workers})
 		}
-		p.inLine(item)
+		p.line.Add(item)
 	})
 	if f := p.owner.Answer(ctx, done); f != nil {
 		return "", f
@@ -326,7 +326,7 @@ func (p *Pool) Scale(ctx context.Context, n int, relative bool) (string, *fault.
 	if f != nil {
 		return "", f
 	}
-	return workers(size), p.await(ctx, p.isScaled)
+	return workers(size), p.owner.Await(ctx, p.isScaled)
 }
 
 // scale checks and sets the size of a pool.
@@ -357,11 +357,11 @@ func (p *Pool) Signal(slots Slots, name string, group bool) (string, *fault.Faul
 			if !slots.has(w.slot.n) || w.run == nil || !w.run.Running() {
 				continue
 			}
-			if err := signal(w, sig, group); err != nil {
+			if err := w.run.Send(sig, group); err != nil {
 				failed = err
-				continue
+			} else {
+				sent++
 			}
-			sent++
 		}
 	})
 	switch {
@@ -371,14 +371,6 @@ func (p *Pool) Signal(slots Slots, name string, group bool) (string, *fault.Faul
 		return "", fault.New(fault.Internal, "cannot send %s: %w", name, failed).At(p.name)
 	}
 	return "", fault.New(fault.NotRunning, "%s has no running worker", p.name).At(p.name)
-}
-
-func signal(w *worker, sig syscall.Signal, group bool) error {
-	err := w.run.Proc().Signal(sig)
-	if group && err == nil {
-		_, err = w.run.Proc().SignalRest(sig)
-	}
-	return err
 }
 
 // Apply brings the pool to a new declaration by the mildest way that makes the
@@ -418,7 +410,7 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 	if len(actions) > 0 {
 		text = "updated"
 	}
-	return text, p.await(ctx, p.isUp)
+	return text, p.owner.Await(ctx, p.isUp)
 }
 
 // update takes over what may change without touching a worker.
@@ -432,7 +424,7 @@ func (p *Pool) update(app spec.App) {
 	for _, gen := range gens {
 		if gen != nil {
 			gen.Update(app)
-			p.page.renew(gen.Release)
+			p.archive.Renew(gen.Release)
 		}
 	}
 }

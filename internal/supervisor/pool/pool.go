@@ -2,18 +2,17 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/internal/supervisor/steps"
 	"github.com/muster-run/muster/spec"
@@ -21,14 +20,8 @@ import (
 
 // slot is a place in a pool; its number and its counters outlive the workers.
 type slot struct {
-	n           int
-	restarts    int // that nobody asked for
-	lastRestart time.Time
-	lastExit    *api.Exit
-	lastFault   *fault.Fault
-	startedOnce bool
-	ended       bool // by itself, and is not started again
-	held        bool // stopped by an order of its own: a reload passes it by
+	record.Slot
+	n int
 
 	cur  *worker   // the one that counts
 	next *worker   // a rollout's candidate
@@ -37,7 +30,7 @@ type slot struct {
 	text record.Cached[record.Slot]
 }
 
-func (s *slot) countRestart(now time.Time) { s.restarts++; s.lastRestart = now }
+func (s *slot) countRestart(now time.Time) { s.Restarts++; s.LastRestart = now }
 
 func (s *slot) workers() []*worker {
 	var all []*worker
@@ -78,7 +71,7 @@ type Pool struct {
 	stale []*generation.Listener
 
 	rollout *rollout
-	line    []lineItem // orders that wait for the rollout
+	line    steps.Line // orders that wait for the rollout
 
 	changed  bool         // since Shared.Changed was called last
 	state    event.Health // last one told
@@ -88,14 +81,8 @@ type Pool struct {
 	startFault *fault.Fault
 	endOnce    sync.Once
 
-	page page // its record
-}
-
-// lineItem is an order that waits in line; dropped is called instead of run
-// when a stop clears the line.
-type lineItem struct {
-	run     func()
-	dropped func(*fault.Fault)
+	page    record.Page // its record
+	archive generation.Archive
 }
 
 // historyMax is how many releases rollback can reach.
@@ -120,7 +107,7 @@ func bare(ctx context.Context, shared *Shared, name string) *Pool {
 }
 
 func (p *Pool) openLog() error {
-	intent, err := p.intent()
+	intent, err := record.LogIntent(p.shared.Attempts.Store, p.name)
 	if err != nil {
 		return err
 	}
@@ -164,11 +151,7 @@ func (p *Pool) settle() {
 	if p.rollout != nil {
 		p.rollout.check()
 	}
-	for p.rollout == nil && len(p.line) > 0 {
-		item := p.line[0]
-		p.line = p.line[1:]
-		item.run()
-	}
+	p.line.Advance(func() bool { return p.rollout == nil })
 	p.tidy()
 	p.releaseListeners()
 	if now, why := p.human(); now != p.state {
@@ -196,24 +179,10 @@ func (p *Pool) tidy() {
 	}
 }
 
-// inLine has the next settling run an order, once no rollout runs and after
-// those before it.
-func (p *Pool) inLine(item lineItem) {
-	p.line = append(p.line, item)
-}
-
-// dropLine tells every order that waits that it will not come to pass.
-func (p *Pool) dropLine(f *fault.Fault) {
-	for _, item := range p.line {
-		item.dropped(f)
-	}
-	p.line = nil
-}
-
 // slot finds or makes a slot.
 func (p *Pool) slot(n int) *slot {
 	if p.slots[n] == nil {
-		p.slots[n] = &slot{n: n}
+		p.slots[n] = &slot{n: n, Slot: record.Slot{Slot: n}}
 	}
 	return p.slots[n]
 }
@@ -238,14 +207,15 @@ func (p *Pool) workers() []*worker {
 
 // add makes the worker of a slot; it is not started yet.
 func (p *Pool) add(s *slot, gen *generation.Generation) *worker {
-	return &worker{pool: p, slot: s, gen: gen, state: event.Stopped, goal: goalRun, tries: &record.Tries{}}
+	v := record.Worker{Slot: s.n, State: event.Stopped, Goal: goalRun, Tries: &record.Tries{}}
+	return &worker{Worker: v, pool: p, slot: s, gen: gen}
 }
 
 // size brings the pool to n slots of the present generation.
 func (p *Pool) size(n int, why string) {
 	p.app.Workers = n
 	for i := range n {
-		if s := p.slot(i); !s.held && !s.ended {
+		if s := p.slot(i); !s.Held && !s.Ended {
 			p.revive(s, why)
 		}
 	}
@@ -263,10 +233,10 @@ func (p *Pool) revive(s *slot, why string) {
 	case s.cur == nil:
 		s.cur = p.add(s, p.gen)
 		s.cur.start(why)
-	case s.cur.state == event.Stopped:
+	case s.cur.State == event.Stopped:
 		s.cur.stop(goalAgain, why, false)
-	case s.cur.goal == goalStop && !s.cur.atRest():
-		s.cur.goal = goalAgain
+	case s.cur.Goal == goalStop && !s.cur.atRest():
+		s.cur.Goal = goalAgain
 	}
 }
 
@@ -275,7 +245,7 @@ func (p *Pool) halt(why string, now bool) {
 	p.wanted, p.changed, p.startFault = false, true, nil
 	p.halts++
 	p.starts, p.waitsFor = nil, ""
-	p.dropLine(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
+	p.line.Drop(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
 	if p.rollout != nil {
 		p.rollout.abort(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
 	}
@@ -323,18 +293,18 @@ func (p *Pool) empty() bool {
 // replace renews a worker that is not well while it still runs, without a gap
 // where that is possible.
 func (p *Pool) replace(w *worker, f *fault.Fault) {
-	if w.slot.cur != w || w.state != event.Ready || w.fault != nil {
+	if w.slot.cur != w || w.State != event.Ready || w.Fault != nil {
 		return
 	}
-	w.fault, w.slot.lastFault = f, f
+	w.Fault, w.slot.LastFault = f, f
 	p.warn(w, f)
-	p.inLine(lineItem{
-		run: func() {
-			if w.slot.cur == w && w.state == event.Ready && p.wanted {
+	p.line.Add(steps.Order{
+		Run: func() {
+			if w.slot.cur == w && w.State == event.Ready && p.wanted {
 				p.begin(replaceOne(w, f))
 			}
 		},
-		dropped: func(*fault.Fault) {},
+		Dropped: func(*fault.Fault) {},
 	})
 }
 
@@ -375,11 +345,7 @@ func (p *Pool) leave() {
 
 // warn publishes a fault that stopped nothing else; w is nil for the app itself.
 func (p *Pool) warn(w *worker, f *fault.Fault) {
-	p.warnings = slices.DeleteFunc(p.warnings, func(old record.Warning) bool { // the newest of its kind says it
-		return old.Fault.Code == f.Code && old.Fault.Where == f.Where && old.Fault.Text == f.Text
-	})
-	p.warnings = append(p.warnings, record.Warning{At: time.Now(), Fault: *f})
-	p.warnings = p.warnings[max(0, len(p.warnings)-5):]
+	p.warnings = record.Warn(p.warnings, f)
 	p.publish(w, event.Warning{Fault: *f})
 }
 
@@ -396,94 +362,39 @@ func (p *Pool) publish(w *worker, data event.Data) {
 
 // human computes the app's state in human words, and why it is not Healthy.
 func (p *Pool) human() (event.Health, string) {
-	c := p.count()
-	switch {
-	case p.broken:
-		return event.AppFailed, "an error inside muster: see the log of the agent"
-	case p.rollout != nil && !p.rollout.quiet():
-		return event.Reloading, p.rollout.String()
-	case p.startFault != nil && c.live == 0:
-		return event.AppFailed, fmt.Sprintf("%s (%s)", p.startFault.Text, p.startFault.Code)
-	case !p.wanted && c.live == 0:
-		return event.AppStopped, ""
-	case c.failed > 0 && c.ready == 0 && c.trying == 0:
-		return event.AppFailed, c.why
-	case c.ready == c.wanted && c.failed == 0 && p.wanted:
-		if c.unwell != "" {
-			return event.Degraded, c.unwell
-		}
-		if c.wanted == 0 && c.completed > 0 {
-			return event.AppStopped, "completed"
-		}
-		if c.wanted == 0 {
-			return event.AppStopped, "it has 0 workers"
-		}
-		return event.Healthy, ""
-	case c.ready > 0:
-		return event.Degraded, c.why
-	case c.live == 0 && c.trying == 0 && c.failed == 0:
-		return event.AppStopped, c.why
+	a := human.App{Broken: p.broken, StartFault: p.startFault, Running: p.wanted}
+	if p.rollout != nil && !p.rollout.quiet() {
+		a.Reloading = p.rollout.String()
 	}
-	return event.Recovering, c.why
-}
-
-type count struct {
-	wanted, ready, failed, trying, live, completed int
-	why, unwell                                    string
+	return p.count().State(a)
 }
 
 // count sums up the workers that count.
-func (p *Pool) count() count {
-	var c count
+func (p *Pool) count() (c human.Count) {
 	for _, s := range p.sorted() {
 		for _, w := range s.workers() {
 			if w.live() {
-				c.live++
+				c.Live++
 			}
 		}
-		if s.n >= p.app.Workers {
-			continue
+		switch {
+		case s.n >= p.app.Workers:
+		case s.cur == nil:
+			c.Missing()
+		default:
+			c.Add(s.cur.human())
 		}
-		if s.cur == nil {
-			c.wanted++
-			continue
-		}
-		c.add(s.cur)
 	}
 	if p.wanted && len(p.slots) == 0 && p.app.Workers > 0 {
-		c.wanted, c.trying, c.why = p.app.Workers, 1, "starting"
-		if p.waitsFor != "" {
-			c.why = "waits for " + p.waitsFor
-		}
+		c.Awaited(p.app.Workers, p.waitsFor)
 	}
 	return c
 }
 
-func (c *count) add(w *worker) {
-	reason := fmt.Sprintf("%s %s", w, w.state)
-	if w.why != "" {
-		reason += ": " + w.why
+func (w *worker) human() human.Worker {
+	v := human.Worker{Name: w.String(), State: w.State, Why: w.Why, Ended: w.slot.Ended}
+	if w.Health == "failing" {
+		v.Fails = w.HealthText
 	}
-	switch w.state {
-	case event.Ready:
-		c.wanted++
-		c.ready++
-		if w.health == "failing" {
-			c.unwell = fmt.Sprintf("%s fails its health check: %s", w, w.healthText)
-		}
-		return
-	case event.Failed:
-		c.wanted++
-		c.failed++
-	case event.Starting, event.Backoff, event.Draining, event.Stopping:
-		c.wanted++
-		c.trying++
-	case event.Stopped:
-		if w.slot.ended {
-			c.completed++
-			return
-		}
-		c.wanted++
-	}
-	c.why = reason
+	return v
 }

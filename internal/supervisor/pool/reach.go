@@ -8,12 +8,6 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// await blocks until test is true of the pool. The test runs in the pool's
-// goroutine, after each of its steps.
-func (p *Pool) await(ctx context.Context, test func() (bool, *fault.Fault)) *fault.Fault {
-	return p.owner.Await(ctx, test)
-}
-
 // patience is after how many failed starts in a row an order is told that the
 // app does not come up; the supervisor itself goes on trying.
 const patience = 3
@@ -36,16 +30,16 @@ func (p *Pool) isUp() (bool, *fault.Fault) {
 		if s == nil || s.cur == nil {
 			return false, nil
 		}
-		if s.held {
+		if s.Held {
 			continue
 		}
 		w := s.cur
 		switch {
-		case w.state == event.Failed:
+		case w.State == event.Failed:
 			return true, p.taskFault(w)
-		case w.state == event.Backoff && w.tries.Row >= patience:
-			return true, w.fault
-		case w.state == event.Ready && p.app.Type != spec.Task, w.state == event.Stopped && s.ended:
+		case w.State == event.Backoff && w.Tries.Row >= patience:
+			return true, w.Fault
+		case w.State == event.Ready && p.app.Type != spec.Task, w.State == event.Stopped && s.Ended:
 		default:
 			up = false
 		}
@@ -54,15 +48,15 @@ func (p *Pool) isUp() (bool, *fault.Fault) {
 }
 
 func (p *Pool) taskFault(w *worker) *fault.Fault {
-	if p.app.Type != spec.Task || w.fault == nil {
-		return w.fault
+	if p.app.Type != spec.Task || w.Fault == nil {
+		return w.Fault
 	}
-	return fault.New(fault.TaskFailed, "the task %s failed: %s", p.name, w.fault.Text).
-		At(w.fault.Where).WithOutput(w.fault.Output)
+	return fault.New(fault.TaskFailed, "the task %s failed: %s", p.name, w.Fault.Text).
+		At(w.Fault.Where).WithOutput(w.Fault.Output)
 }
 
 // AwaitGone blocks until nothing of the app runs.
-func (p *Pool) AwaitGone(ctx context.Context) *fault.Fault { return p.await(ctx, p.isGone) }
+func (p *Pool) AwaitGone(ctx context.Context) *fault.Fault { return p.owner.Await(ctx, p.isGone) }
 
 func (p *Pool) isGone() (bool, *fault.Fault) { return p.empty() && p.rollout == nil, nil }
 
@@ -86,7 +80,7 @@ func (p *Pool) reached(c spec.Condition) bool {
 		return up && f == nil
 	}
 	for n := range p.app.Workers {
-		if s := p.slots[n]; s == nil || !s.startedOnce {
+		if s := p.slots[n]; s == nil || !s.StartedOnce {
 			return false
 		}
 	}
@@ -98,8 +92,8 @@ func (p *Pool) hopeless() *fault.Fault {
 		return p.startFault
 	}
 	for _, s := range p.sorted() {
-		if s.cur != nil && s.cur.state == event.Failed {
-			return s.cur.fault
+		if s.cur != nil && s.cur.State == event.Failed {
+			return s.cur.Fault
 		}
 	}
 	return nil

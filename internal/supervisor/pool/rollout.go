@@ -10,7 +10,6 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/reload"
 	"github.com/muster-run/muster/internal/supervisor/generation"
-	"github.com/muster-run/muster/internal/supervisor/surge"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -86,7 +85,7 @@ func (p *Pool) begin(r *rollout) {
 
 // prepare makes the generation in the background.
 func (r *rollout) prepare() {
-	p, choice := r.p, r.p.surge(r.want.App)
+	p, choice := r.p, r.p.choice(r.want.App)
 	ctx, cancel := context.WithCancel(p.ctx)
 	r.cancel = cancel
 	work := generation.Prepare{
@@ -110,22 +109,6 @@ func (r *rollout) prepare() {
 			}
 		})
 	})
-}
-
-// surge collects what the choice of a policy needs, in the pool's goroutine.
-func (p *Pool) surge(app spec.App) surge.Choice {
-	c := surge.Choice{Sys: p.shared.Attempts.Sys, App: app, Ours: map[uint64]bool{}}
-	for _, s := range p.slots {
-		if s.cur != nil && s.cur.run != nil && s.cur.run.Running() {
-			c.Procs = append(c.Procs, s.cur.run.Proc())
-		}
-	}
-	if p.gen != nil {
-		for _, b := range p.gen.Listeners {
-			c.Ours[b.Inode] = true
-		}
-	}
-	return c
 }
 
 // prepared: the generation is there, or cannot be had and nothing was touched.
@@ -157,7 +140,7 @@ func (r *rollout) first(gen *generation.Generation) {
 	p := r.p
 	p.serve(gen)
 	for _, s := range p.slots {
-		s.cur, s.ended = nil, false
+		s.cur, s.Ended = nil, false
 	}
 	p.size(r.want.App.Workers, "")
 	r.end(event.ReloadDone, nil)
@@ -172,7 +155,7 @@ func (r *rollout) plan(gen *generation.Generation, policy reload.Policy) {
 		}
 	}
 	for n := range r.want.App.Workers {
-		if s := r.p.slots[n]; r.concerns(n) && (s == nil || !s.held) {
+		if s := r.p.slots[n]; r.concerns(n) && (s == nil || !s.Held) {
 			want = append(want, n)
 		}
 	}
@@ -221,7 +204,7 @@ func (r *rollout) beginStep(step reload.Step) {
 				continue // taken up from an earlier agent
 			}
 			s.next = r.p.add(s, r.gen)
-			s.next.trial = r.phase == event.ReloadRunning
+			s.next.Trial = r.phase == event.ReloadRunning
 			s.next.start(r.reason())
 		case reload.Drain:
 			r.drain(s)
@@ -243,7 +226,7 @@ func (r *rollout) drain(s *slot) {
 // fresh: the worker is one that this phase of the rollout has brought.
 func (r *rollout) fresh(w *worker) bool {
 	if r.kind == rollReplace && r.phase == event.ReloadRunning {
-		return w.fault == nil
+		return w.Fault == nil
 	}
 	return w.gen == r.gen
 }
@@ -268,13 +251,13 @@ func (r *rollout) stepDone(step reload.Step) bool {
 // soaked: ready for long enough. While a failed release is being undone, a
 // worker that has to try again does not hold up the rest.
 func (r *rollout) soaked(w *worker) bool {
-	if r.phase == event.ReloadReverting && (w.state == event.Backoff || w.atRest()) {
+	if r.phase == event.ReloadReverting && (w.State == event.Backoff || w.atRest()) {
 		return true
 	}
-	if w.gen.Release.App.Type == spec.Task && w.slot.ended {
+	if w.gen.Release.App.Type == spec.Task && w.slot.Ended {
 		return true
 	}
-	if w.state != event.Ready {
+	if w.State != event.Ready {
 		return false
 	}
 	left := time.Until(w.run.ReadyAt().Add(r.want.App.Reload.Soak.D()))
@@ -294,7 +277,7 @@ func (r *rollout) endStep(step reload.Step) {
 	}
 	for _, n := range step.Slots {
 		s := r.p.slot(n)
-		s.next.trial = false
+		s.next.Trial = false
 		if s.cur != nil {
 			s.old = append(s.old, s.cur)
 		}
@@ -313,13 +296,13 @@ func (r *rollout) failure() *fault.Fault {
 		return nil
 	}
 	for _, s := range r.p.sorted() {
-		if s.next != nil && s.next.state == event.Failed {
-			return s.next.fault
+		if s.next != nil && s.next.State == event.Failed {
+			return s.next.Fault
 		}
 		w := s.cur
 		if w != nil && w.gen == r.gen && r.kind != rollReplace &&
-			(w.state == event.Failed || w.state == event.Backoff && w.tries.Row > 0) {
-			return w.fault
+			(w.State == event.Failed || w.State == event.Backoff && w.Tries.Row > 0) {
+			return w.Fault
 		}
 	}
 	return nil
@@ -342,7 +325,7 @@ func (r *rollout) revert(f *fault.Fault) {
 			s.old = append(s.old, s.next)
 			s.next = nil
 		}
-		if !r.concerns(s.n) || s.held {
+		if !r.concerns(s.n) || s.Held {
 			continue
 		}
 		bad := s.cur != nil && s.cur.gen == r.gen && r.kind != rollReplace
@@ -392,7 +375,7 @@ func (r *rollout) complete() {
 // verdict is the fault of a rollout that was undone.
 func (r *rollout) verdict() *fault.Fault {
 	f := fault.New(fault.ReloadFailed, "release %s failed: %s", r.want.Name, r.fault.Text)
-	if r.from != nil && r.p.count().ready > 0 {
+	if r.from != nil && r.p.count().Ready > 0 {
 		f.Text += fmt.Sprintf("; release %s serves on", r.from.Release.Name)
 	}
 	f.Where, f.Output, f.Err = r.fault.Where, r.fault.Output, r.fault
@@ -463,60 +446,4 @@ func (r *rollout) afterOrder(f *fault.Fault) {
 			p.startFault = f
 		}
 	}
-}
-
-// giveUpListeners closes what was bound for a generation that did not come to
-// serve, once its last worker is gone.
-func (r *rollout) giveUpListeners() {
-	gen := r.gen
-	if r.bad != nil {
-		gen = r.bad
-	}
-	if gen == nil || gen == r.from {
-		return
-	}
-	p := r.p
-	for _, s := range p.slots {
-		if s.cur != nil && s.cur.gen == gen {
-			// Aborted half-way: the slot serves with it.
-			p.serve(gen)
-			return
-		}
-	}
-	p.release(gen.Fresh())
-}
-
-// afterReplace: a worker that could not be renewed beside the old one is ended
-// first and then started again by its restart rules. One whose renewal was ended
-// by another order may be renewed later.
-func (r *rollout) afterReplace(phase event.ReloadPhase) {
-	if r.kind != rollReplace {
-		return
-	}
-	for _, n := range r.only {
-		s := r.p.slots[n]
-		if s == nil || s.cur == nil || s.cur.fault == nil || s.cur.run == nil {
-			continue
-		}
-		if phase == event.ReloadFailed {
-			s.cur.condemn(r.failing)
-		} else {
-			s.cur.fault = nil
-		}
-	}
-}
-
-// serve makes a generation the one that serves. Listeners that it has not taken
-// over are stale.
-func (p *Pool) serve(gen *generation.Generation) {
-	if p.gen != nil {
-		p.stale = slices.DeleteFunc(append(p.stale, p.gen.Listeners...), func(old *generation.Listener) bool {
-			return slices.ContainsFunc(gen.Listeners, func(b *generation.Listener) bool { return b.Spec.Key() == old.Spec.Key() })
-		})
-	}
-	p.gen = gen
-	gen.Settled()
-	p.history = slices.DeleteFunc(p.history, func(old *generation.Release) bool { return old.Name == gen.Release.Name })
-	p.history = append(p.history, gen.Release)
-	p.history = p.history[max(0, len(p.history)-historyMax):]
 }

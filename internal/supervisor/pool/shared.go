@@ -2,13 +2,13 @@ package pool
 
 import (
 	"log/slog"
-	"time"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -37,11 +37,5 @@ type Shared struct {
 	// Changed is called in a pool's goroutine when something has changed; end is
 	// nil unless all its workers have ended by themselves. It must not wait
 	// for a pool.
-	Changed func(app string, end *End)
-}
-
-// End is how a pool whose workers have all ended by themselves came to its end.
-type End struct {
-	At   time.Time
-	Code int // exit code, or 128+signal
+	Changed func(app string, end *human.End)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/spec"
-	"golang.org/x/sys/unix"
 )
 
 // warningsFor is how long a warning is shown.
@@ -31,7 +31,7 @@ func (p *Pool) snapshot() api.App {
 	if p.gen != nil {
 		a.Release, a.Generation, a.Dir = p.gen.Release.Name, p.gen.Number, p.gen.Release.Dir
 		for _, b := range p.gen.Listeners {
-			a.Listen = append(a.Listen, address(b))
+			a.Listen = append(a.Listen, b.Address())
 		}
 	}
 	if p.rollout != nil && !p.rollout.quiet() {
@@ -39,7 +39,7 @@ func (p *Pool) snapshot() api.App {
 		a.Reload = &progress
 	}
 	for _, w := range p.workers() {
-		if w.state == event.Ready && w.slot.cur == w {
+		if w.State == event.Ready && w.slot.cur == w {
 			a.Ready++
 		}
 		a.Workers = append(a.Workers, w.snapshot())
@@ -52,25 +52,18 @@ func (p *Pool) snapshot() api.App {
 	return a
 }
 
-func address(b *generation.Listener) string {
-	if b.Addr == "" || b.Spec.Network == "unix" {
-		return b.Spec.Key()
-	}
-	return b.Spec.Network + "://" + b.Addr
-}
-
 func (w *worker) snapshot() api.Worker {
 	v := api.Worker{
-		App: w.pool.name, Slot: w.slot.n, State: w.state, Why: w.why,
+		App: w.pool.name, Slot: w.slot.n, State: w.State, Why: w.Why,
 		Generation: w.gen.Number, Release: w.gen.Release.Name,
-		Restarts: w.slot.restarts, LastRestart: timeOf(w.slot.lastRestart), LastExit: w.slot.lastExit,
-		Health: w.health, StatusText: w.statusText,
+		Restarts: w.slot.Restarts, LastRestart: timeOf(w.slot.LastRestart), LastExit: w.slot.LastExit,
+		Health: w.Health, StatusText: w.StatusText,
 	}
-	if w.health == "failing" {
-		v.HealthText = w.healthText
+	if w.Health == "failing" {
+		v.HealthText = w.HealthText
 	}
-	if w.state == event.Backoff {
-		v.Next = timeOf(w.next)
+	if w.State == event.Backoff {
+		v.Next = timeOf(w.Next)
 	}
 	if last := w.pool.log.Last(w.slot.n, 1); len(last) > 0 {
 		v.LastLine = last[0]
@@ -105,28 +98,16 @@ func (p *Pool) Declared() (app spec.App, environ []string) {
 	return app, environ
 }
 
-// Launch is what a command needs to run where the worker in a slot runs.
-func (p *Pool) Launch(slot int) (api.Launch, error) {
+// Surroundings is what the worker in a slot is told of itself.
+func (p *Pool) Surroundings(slot int) launch.Worker {
 	gen := &generation.Generation{}
 	p.do(func() {
-		gen.Release = &generation.Release{App: p.app, Environ: p.environ}
+		gen.Release = p.declared
 		if p.gen != nil {
 			gen.Release, gen.Number = p.gen.Release, p.gen.Number
 		}
 	})
-	w := gen.Surroundings(p.shared.Node, slot)
-	if w.Dir == "" {
-		dir, err := launch.ResolveDir(w.App)
-		if err != nil {
-			return api.Launch{}, err
-		}
-		w.Dir = dir
-	}
-	cmd, err := launch.Command(w)
-	if err != nil {
-		return api.Launch{}, err
-	}
-	return api.Launch{Env: cmd.Env, Dir: cmd.Dir, User: w.App.User, Group: w.App.Group}, nil
+	return gen.Surroundings(p.shared.Node, slot)
 }
 
 // Matches says which slots of the pool a selector picks; ok: any.
@@ -148,34 +129,19 @@ func (p *Pool) Matches(sel api.Selector) (slots Slots, ok bool) {
 
 // end: all slots have ended by themselves; nil when not. The code is that of the
 // last worker, with restart: never that of the first.
-func (p *Pool) end() *End {
-	never := p.app.Restart.Policy == spec.RestartNever
+func (p *Pool) end() *human.End {
 	if !p.wanted || p.rollout != nil || p.gen == nil || p.app.Workers == 0 {
 		return nil
 	}
-	var result *End
+	var exits []*api.Exit
 	for n := range p.app.Workers {
 		s := p.slots[n]
-		if s == nil || s.cur == nil || !s.ended || !s.cur.atRest() {
+		if s == nil || s.cur == nil || !s.Ended || !s.cur.atRest() {
 			return nil
 		}
-		e := End{At: time.Now(), Code: 1}
-		if s.lastExit != nil {
-			e = End{At: s.lastExit.Time, Code: exitStatus(*s.lastExit)}
-		}
-		if result == nil || never == e.At.Before(result.At) {
-			result = &e
-		}
+		exits = append(exits, s.LastExit)
 	}
-	return result
-}
-
-// exitStatus is the exit code a shell would show.
-func exitStatus(e api.Exit) int {
-	if e.Signal != "" {
-		return 128 + int(unix.SignalNum(e.Signal))
-	}
-	return e.Code
+	return human.Ended(exits, p.app.Restart.Policy == spec.RestartNever)
 }
 
 // CheckMemory replaces workers that have grown above limits.memory. It returns
@@ -189,7 +155,7 @@ func (p *Pool) checkMemory() {
 	}
 	for _, s := range p.slots {
 		w := s.cur
-		if w == nil || w.state != event.Ready {
+		if w == nil || w.State != event.Ready {
 			continue
 		}
 		if used, ok := p.shared.Usage.Memory(w.run.Proc()); ok && used > int64(limit) {

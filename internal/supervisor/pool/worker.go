@@ -27,39 +27,24 @@ const (
 // worker is the state machine of one worker: a slot's process of one
 // generation and what follows it. Only its pool's goroutine touches it.
 type worker struct {
-	pool *Pool
-	slot *slot
-	gen  *generation.Generation
-
-	state event.State
-	why   string
-	goal  record.Goal
-	// trial: a candidate of a rollout. Its first failure is final and is the
-	// rollout's to judge; there is no back-off.
-	trial bool
-	// fault is why it failed or was given up; nil while all is well.
-	fault *fault.Fault
+	record.Worker // what a successor must know; Process is filled in for it
+	pool          *Pool
+	slot          *slot
+	gen           *generation.Generation
 
 	run   *attempt.Attempt // the present process; nil: none
-	end   ending           // of the present process
-	tries *record.Tries
-	next  time.Time // of the start, in back-off
-	delay time.Duration
-	timer *time.Timer
+	lines []string         // the last it printed, at its end
+	timer *time.Timer      // of the back-off
 
 	text record.Cached[record.Worker]
-
-	health     string // "", starting, ok, failing
-	healthText string
-	statusText string
 }
 
 // start begins a new attempt. From: no process at all.
 func (w *worker) start(why string) {
-	w.goal, w.fault, w.end = goalRun, nil, ending{}
-	w.health, w.healthText, w.statusText = "", "", ""
+	w.Goal, w.Fault, w.Planned, w.EndFault, w.lines = goalRun, nil, false, nil, nil
+	w.Health, w.HealthText, w.StatusText = "", "", ""
 	if w.gen.Release.App.Health != nil {
-		w.health = "starting"
+		w.Health = "starting"
 	}
 	w.run = attempt.New(w.pool.ctx, w.config())
 	w.transition(event.Starting, why)
@@ -78,7 +63,7 @@ func (w *worker) config() attempt.Config {
 			Warned: func(f *fault.Fault) { w.pool.warn(w, f.At(w.at(w.run.PID()))) },
 		},
 	}
-	if w.trial && rel.App.Reload.ReadyTimeout > 0 {
+	if w.Trial && rel.App.Reload.ReadyTimeout > 0 {
 		cfg.ReadyIn = rel.App.Reload.ReadyTimeout.D()
 	}
 	for _, b := range w.gen.Listeners {
@@ -96,8 +81,8 @@ func (w *worker) started(err error) {
 		w.startFailed(fault.From(err))
 		return
 	}
-	w.slot.startedOnce = true
-	if w.goal != goalRun {
+	w.slot.StartedOnce = true
+	if w.Goal != goalRun {
 		w.beginStop()
 	}
 }
@@ -105,35 +90,35 @@ func (w *worker) started(err error) {
 func (w *worker) startFailed(f *fault.Fault) {
 	w.run.Close()
 	w.run = nil
-	w.fault = f.At(w.String())
-	w.slot.lastFault = w.fault
-	if w.goal == goalStop {
+	w.Fault = f.At(w.String())
+	w.slot.LastFault = w.Fault
+	if w.Goal == goalStop {
 		w.transition(event.Stopped, "stopped before it was started")
 		return
 	}
-	w.pool.warn(w, w.fault)
-	w.accident(accident{Accident: backoff.Accident{Early: true}, fault: w.fault})
+	w.pool.warn(w, w.Fault)
+	w.accident(backoff.Accident{Early: true, Fault: w.Fault})
 }
 
 // condemn ends a process that muster itself judges as failed.
 func (w *worker) condemn(f *fault.Fault) {
-	if w.state != event.Starting && w.state != event.Ready || !w.run.Running() {
+	if w.State != event.Starting && w.State != event.Ready || !w.run.Running() {
 		return
 	}
-	w.end.fault = f.At(w.at(w.run.PID()))
-	w.pool.warn(w, w.end.fault)
+	w.EndFault = f.At(w.at(w.run.PID()))
+	w.pool.warn(w, w.EndFault)
 	w.beginStop()
 }
 
 // stop ends the worker towards a goal. now skips the graceful part.
 func (w *worker) stop(g record.Goal, why string, now bool) {
-	if w.goal != goalStop || g == goalStop {
-		w.goal = g
+	if w.Goal != goalStop || g == goalStop {
+		w.Goal = g
 	}
-	w.trial = w.trial && g == goalRun
-	switch w.state {
+	w.Trial = w.Trial && g == goalRun
+	switch w.State {
 	case event.Starting, event.Ready:
-		w.why = why
+		w.Why = why
 		if w.run.Running() && now {
 			w.kill(why)
 		} else if w.run.Running() {
@@ -146,9 +131,9 @@ func (w *worker) stop(g record.Goal, why string, now bool) {
 	case event.Backoff, event.Failed, event.Stopped:
 		w.disarm()
 		if g == goalAgain {
-			w.tries = &record.Tries{}
+			w.Tries = &record.Tries{}
 			w.start(why)
-		} else if w.state != event.Stopped {
+		} else if w.State != event.Stopped {
 			w.transition(event.Stopped, why)
 		}
 	}
@@ -156,9 +141,9 @@ func (w *worker) stop(g record.Goal, why string, now bool) {
 
 // beginStop asks the process to end; late hears of it when it does not.
 func (w *worker) beginStop() {
-	why := w.why
-	if w.end.fault != nil {
-		why = w.end.fault.Text
+	why := w.Why
+	if w.EndFault != nil {
+		why = w.EndFault.Text
 	}
 	w.transition(event.Draining, why)
 	w.run.Stop(w.gen.Release.App.Stop)
@@ -166,7 +151,7 @@ func (w *worker) beginStop() {
 
 // late: the main process has not ended within stop.timeout.
 func (w *worker) late() {
-	if w.state != event.Draining {
+	if w.State != event.Draining {
 		return
 	}
 	f := fault.New(fault.StopKilled, "did not end within %s after %s and was killed",
@@ -176,7 +161,7 @@ func (w *worker) late() {
 }
 
 func (w *worker) kill(why string) {
-	if w.state != event.Stopping {
+	if w.State != event.Stopping {
 		w.transition(event.Stopping, why)
 	}
 	w.run.Kill()
@@ -184,14 +169,14 @@ func (w *worker) kill(why string) {
 
 // exited: the main process has ended; what it left behind is cleared next.
 func (w *worker) exited(e process.Exit) {
-	w.end.planned = w.goal != goalRun && w.end.fault == nil
+	w.Planned = w.Goal != goalRun && w.EndFault == nil
 	w.pool.restoreSockets(w)
-	switch w.state {
+	switch w.State {
 	case event.Starting, event.Ready:
 		w.transition(event.Stopping, generation.ExitText(e))
 		w.run.Clear(min(w.gen.Release.App.Stop.Timeout.D(), accidentPatience))
 	case event.Draining:
-		w.transition(event.Stopping, w.why)
+		w.transition(event.Stopping, w.Why)
 		w.run.Clear(0)
 	case event.Stopping:
 		w.run.Clear(0)
@@ -203,7 +188,7 @@ func (w *worker) exited(e process.Exit) {
 // gone: nothing is left of the process and its group, and its output is recorded.
 func (w *worker) gone() {
 	exit := w.report()
-	w.slot.lastExit = &exit
+	w.slot.LastExit = &exit
 	w.pool.publish(w, event.WorkerExit{
 		Code: exit.Code, Signal: exit.Signal, Core: w.run.Exit().Core,
 		Uptime: exit.Uptime, Planned: exit.Planned, Lines: exit.Lines,
@@ -212,12 +197,12 @@ func (w *worker) gone() {
 	run.Close()
 	w.run = nil
 	switch {
-	case w.goal == goalStop:
-		w.transition(event.Stopped, w.why)
-	case w.goal == goalAgain:
+	case w.Goal == goalStop:
+		w.transition(event.Stopped, w.Why)
+	case w.Goal == goalAgain:
 		w.start("restarted")
 	default:
-		w.fault = w.end.fault
+		w.Fault = w.EndFault
 		w.accident(w.judge(run))
 	}
 }
@@ -225,44 +210,37 @@ func (w *worker) gone() {
 // report is the exit as the API shows it.
 func (w *worker) report() api.Exit {
 	e := w.run.Exit()
-	w.end.lines = w.run.LastLines()
+	w.lines = w.run.LastLines()
 	return api.Exit{
 		PID: e.PID, Code: e.Code, Signal: generation.SignalName(e.Signal), Time: e.Time,
-		Uptime: e.Time.Sub(w.run.StartedAt()), Planned: w.end.planned, Lines: w.end.lines,
+		Uptime: e.Time.Sub(w.run.StartedAt()), Planned: w.Planned, Lines: w.lines,
 	}
-}
-
-// ending is what is known of how a process came to its end.
-type ending struct {
-	planned bool
-	fault   *fault.Fault // why muster ended it
-	lines   []string     // the last it printed
 }
 
 // told takes the free text that the worker says of itself.
 func (w *worker) told(text string) {
-	if text != w.statusText {
-		w.statusText = text
+	if text != w.StatusText {
+		w.StatusText = text
 		w.pool.publish(w, event.WorkerStatus{Text: text})
 	}
 }
 
 // probed takes one result of the health check (S1.12).
 func (w *worker) probed(p attempt.Probed) {
-	before := w.health
+	before := w.Health
 	switch p.Verdict {
 	case health.Starting:
-		w.health = "starting"
+		w.Health = "starting"
 	case health.Healthy:
-		w.health = "ok"
+		w.Health = "ok"
 	case health.Failing, health.Unhealthy:
-		w.health = "failing"
+		w.Health = "failing"
 	}
-	w.healthText = p.Result.Text
-	if w.health != before || w.health == "failing" {
+	w.HealthText = p.Result.Text
+	if w.Health != before || w.Health == "failing" {
 		w.pool.publish(w, event.WorkerHealth{OK: p.Result.OK, Failures: p.InARow, Text: p.Result.Text})
 	}
-	if w.state != event.Ready {
+	if w.State != event.Ready {
 		return
 	}
 	switch {
@@ -276,77 +254,57 @@ func (w *worker) probed(p attempt.Probed) {
 }
 
 // judge turns the end of a process that nobody asked for into an accident.
-func (w *worker) judge(run *attempt.Attempt) accident {
-	rules, exit := w.gen.Release.App.Restart, run.Exit()
-	up := exit.Time.Sub(run.StartedAt())
-	a := accident{
-		Accident: backoff.Accident{
-			Early: run.ReadyAt().IsZero() || up < rules.MinUptime.D(), Ran: up,
-			Sound: !run.ReadyAt().IsZero() && exit.Time.Sub(run.ReadyAt()) >= rules.ResetAfter.D(),
-		},
-		clean: exit.Code == 0 && w.end.fault == nil,
-		fault: w.end.fault,
-	}
-	if a.fault == nil && !a.clean {
-		code, when := fault.ExitedEarly, "before it was ready"
-		if !run.ReadyAt().IsZero() {
-			code, when = fault.Exited, "after "+spec.Duration(up.Round(time.Millisecond)).String()
-		}
-		if w.gen.Release.App.Type == spec.Task {
-			code = fault.TaskFailed
-		}
-		a.fault = fault.New(code, "ended with %s %s", generation.ExitText(*exit), when).At(w.at(exit.PID))
-	}
-	if a.fault == nil && run.ReadyAt().IsZero() && w.gen.Release.App.Type == spec.Service {
-		a.fault = fault.New(fault.ExitedEarly, "ended with exit code 0 before it was ready").At(w.at(exit.PID))
-	}
-	if a.fault != nil {
-		a.fault = a.fault.WithOutput(w.end.lines)
-		w.fault, w.slot.lastFault = a.fault, a.fault
+func (w *worker) judge(run *attempt.Attempt) backoff.Accident {
+	a := backoff.Judge(backoff.End{
+		App: w.gen.Release.App, Exit: *run.Exit(), StartedAt: run.StartedAt(), ReadyAt: run.ReadyAt(),
+		Verdict: w.EndFault, Worker: w.String(), Lines: w.lines,
+	})
+	if a.Fault != nil {
+		w.Fault, w.slot.LastFault = a.Fault, a.Fault
 	}
 	return a
 }
 
 // accident decides what follows an end that nobody asked for.
-func (w *worker) accident(a accident) {
+func (w *worker) accident(a backoff.Accident) {
 	app := w.gen.Release.App
-	over := a.clean && (app.Type == spec.Task || app.Restart.Policy != spec.RestartAlways)
+	over := a.Clean && (app.Type == spec.Task || app.Restart.Policy != spec.RestartAlways)
 	switch {
-	case w.goal == goalStop:
-		w.transition(event.Stopped, w.why)
-	case w.goal == goalAgain:
+	case w.Goal == goalStop:
+		w.transition(event.Stopped, w.Why)
+	case w.Goal == goalAgain:
 		w.start("restarted")
-	case w.trial:
-		w.fail(a.fault)
+	case w.Trial:
+		w.fail(a.Fault)
 	case over:
-		w.slot.ended = true
+		w.slot.Ended = true
 		w.transition(event.Stopped, "completed, exit code 0")
 	case app.Restart.Policy == spec.RestartNever, app.Type == spec.Task && app.Restart.Policy == spec.RestartAlways:
-		w.slot.ended = true
-		w.fail(a.fault)
+		w.slot.Ended = true
+		w.fail(a.Fault)
 	default:
 		w.retry(a)
 	}
 }
 
 // retry waits the back-off, or gives up.
-func (w *worker) retry(a accident) {
-	next, delay, giveUp := backoff.Tries(*w.tries).Failed(a.Accident, w.gen.Release.App.Restart, 2*rand.Float64()-1)
-	w.tries = (*record.Tries)(&next)
+func (w *worker) retry(a backoff.Accident) {
+	next, delay, giveUp := backoff.Tries(*w.Tries).Failed(a, w.gen.Release.App.Restart, 2*rand.Float64()-1)
+	w.Tries = (*record.Tries)(&next)
 	if giveUp {
-		f := fault.New(fault.CrashLoop, "given up after %d failed starts in a row", w.tries.Row)
-		if a.fault != nil {
-			f.Text += ": " + a.fault.Text
-			f.Output = a.fault.Output
+		f := fault.New(fault.CrashLoop, "given up after %d failed starts in a row", w.Tries.Row)
+		if a.Fault != nil {
+			f.Text += ": " + a.Fault.Text
+			f.Output = a.Fault.Output
 		}
-		w.slot.ended = true
+		w.slot.Ended = true
 		w.fail(f.At(w.String()))
 		return
 	}
-	w.next, w.delay = time.Now().Add(delay), delay
+	w.Next, w.Delay = time.Now().Add(delay), delay
 	why := "exit code 0"
-	if a.fault != nil {
-		why = a.fault.Text
+	if a.Fault != nil {
+		why = a.Fault.Text
 	}
 	w.transition(event.Backoff, why)
 	w.wait(delay)
@@ -354,8 +312,8 @@ func (w *worker) retry(a accident) {
 
 // remaining is what is left of the back-off that an earlier agent began.
 func (w *worker) remaining() time.Duration {
-	left := record.Left(w.next, w.delay)
-	w.next = time.Now().Add(left)
+	left := record.Left(w.Next, w.Delay)
+	w.Next = time.Now().Add(left)
 	return left
 }
 
@@ -365,30 +323,30 @@ func (w *worker) wait(delay time.Duration) {
 }
 
 func (w *worker) backoffOver() {
-	if w.state != event.Backoff || time.Now().Before(w.next.Add(-time.Millisecond)) {
+	if w.State != event.Backoff || time.Now().Before(w.Next.Add(-time.Millisecond)) {
 		return
 	}
 	w.slot.countRestart(time.Now())
-	w.start(fmt.Sprintf("try %d", w.tries.Count+1))
+	w.start(fmt.Sprintf("try %d", w.Tries.Count+1))
 }
 
 func (w *worker) fail(f *fault.Fault) {
 	if f == nil {
 		f = fault.New(fault.ExitedEarly, "ended with exit code 0").At(w.String())
 	}
-	w.fault, w.slot.lastFault = f, f
+	w.Fault, w.slot.LastFault = f, f
 	w.pool.warn(w, f)
 	w.transition(event.Failed, f.Text)
 }
 
 // transition is the one place where the state changes.
 func (w *worker) transition(to event.State, why string) {
-	from := w.state
-	w.state, w.why = to, why
+	from := w.State
+	w.State, w.Why = to, why
 	w.pool.changed = true
 	data := event.WorkerState{From: from, To: to, Why: why, Release: w.gen.Release.Name}
 	if to == event.Backoff {
-		next := w.next
+		next := w.Next
 		data.Next = &next
 	}
 	w.pool.publish(w, data)
@@ -404,19 +362,12 @@ func (w *worker) disarm() {
 func (w *worker) live() bool { return w.run != nil }
 
 // atRest: no process, and none will be started by itself.
-func (w *worker) atRest() bool { return w.state == event.Stopped || w.state == event.Failed }
+func (w *worker) atRest() bool { return w.State == event.Stopped || w.State == event.Failed }
 
 // String is "web#2".
 func (w *worker) String() string { return fmt.Sprintf("%s#%d", w.pool.name, w.slot.n) }
 
 func (w *worker) at(pid int) string { return fmt.Sprintf("%s (pid %d)", w, pid) }
-
-// accident is the end of a process that nobody asked for.
-type accident struct {
-	backoff.Accident
-	clean bool // exit code 0, and muster did not condemn it
-	fault *fault.Fault
-}
 
 // accidentPatience bounds how long the rest of a group may finish its work
 // after its main process died by accident.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"slices"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -106,6 +107,18 @@ type Warning struct {
 	At    time.Time   `json:"at"`
 	Fault fault.Fault `json:"fault"`
 }
+
+// Warn adds a warning to the latest: the newest of its kind says it.
+func Warn(list []Warning, f *fault.Fault) []Warning {
+	list = slices.DeleteFunc(slices.Clone(list), func(old Warning) bool {
+		return old.Fault.Code == f.Code && old.Fault.Where == f.Where && old.Fault.Text == f.Text
+	})
+	list = append(list, Warning{At: time.Now(), Fault: *f})
+	return list[max(0, len(list)-warningsMax):]
+}
+
+// warningsMax is how many are kept.
+const warningsMax = 5
 
 // Slot is a place in a pool. Values are compared: what is behind a pointer is
 // never changed.
