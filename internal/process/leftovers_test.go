@@ -23,6 +23,14 @@ func TestKillLeftovers(t *testing.T) {
 	}
 	left, grandchild := start("a", dir+"/n/1")
 	other, others := start("b", "/elsewhere"+dir+"/n/1")
+	named := map[int]string{}
+	list, err := process.Leftovers("NOTIFY_SOCKET", dir+"/")
+	for _, l := range list {
+		named[l.PID] = l.Command
+	}
+	if err != nil || named[left.PID] == "" || named[grandchild] == "" || named[other.PID] != "" || named[others] != "" {
+		t.Errorf("left are %d and %d, not %d and %d: %v, %v", left.PID, grandchild, other.PID, others, list, err)
+	}
 	if n, err := process.KillLeftovers("NOTIFY_SOCKET", dir+"/"); n < 2 || err != nil {
 		t.Errorf("killed %d, %v", n, err)
 	}
