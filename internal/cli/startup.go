@@ -31,7 +31,7 @@ func (s *session) saveCommand() *cobra.Command {
 		if err != nil {
 			return boot.Running{}, t.NotRunning(err)
 		}
-		return boot.Running{Agent: c, Key: t.Paths.Key}, nil
+		return boot.Running{Agent: c, Key: t.Paths.Key, Lost: t.NotRunning}, nil
 	}, s.everyProject)
 }
 
@@ -41,7 +41,7 @@ func (s *session) everyProject() []boot.Running {
 	roots := agent.FindRoots(s.environ)
 	for _, r := range roots.Running() {
 		t := project.Target{Name: r.Project, File: r.File, Paths: roots.Key(r.Key)}
-		list = append(list, boot.Running{Agent: s.dial(t), Key: r.Key})
+		list = append(list, boot.Running{Agent: s.dial(t), Key: r.Key, Lost: t.NotRunning})
 	}
 	return list
 }

@@ -57,14 +57,22 @@ type box struct {
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	b := &box{t: t, dir: t.TempDir()}
+	dir, err := os.MkdirTemp("/tmp", "box") // mount reads a comma as the end
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &box{t: t, dir: dir}
 	hold := exec.Command(filepath.Join(rig.Root(), "scripts", "systemd-box.sh"), "hold", b.dir)
 	hold.Stderr = os.Stderr
 	if err := hold.Start(); err != nil {
 		t.Fatal(err)
 	}
 	b.holder = hold.Process.Pid
-	t.Cleanup(func() { _ = hold.Process.Kill(); _ = hold.Wait() })
+	t.Cleanup(func() {
+		_ = hold.Process.Kill()
+		_ = hold.Wait()
+		os.Remove(dir)
+	})
 	rig.Until(t, 10*time.Second, "the disk of the box is there", func() bool { return exists(b.host("held")) })
 	return b
 }

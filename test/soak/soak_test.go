@@ -64,6 +64,7 @@ func TestSoak(t *testing.T) {
 	tb.faults()
 	tb.output()
 	tb.agent()
+	tb.boot()
 	tb.keeper()
 }
 
@@ -142,4 +143,10 @@ func (tb *table) keeper() {
 	tb.cell("ends while no agent is there", show.ExitWhileAway)
 	tb.cell("keeper killed", show.KeeperKilled)
 	tb.cell("keeper and agent killed", show.BothKilled)
+}
+
+// boot needs root: it starts a machine with a systemd of its own.
+func (tb *table) boot() {
+	tb.cell("Debian package", show.Package)
+	tb.cell("systemd unit, reboot, power cut, package", show.Systemd)
 }

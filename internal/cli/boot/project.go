@@ -194,6 +194,16 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// key is that of the project; one that was saved needs no valid file for it.
+func (l Line) key() (string, error) {
+	if l.Project() != "" {
+		entry, err := l.lastRun()
+		return entry.Key, err
+	}
+	p, err := l.find()
+	return p.paths.Key, err
+}
+
 // all are the saved projects.
 func (l Line) all() []saved.Listed { return saved.List(agent.FindRoots(l.Environ).State) }
 

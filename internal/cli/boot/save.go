@@ -27,6 +27,8 @@ type Running struct {
 	Agent Asker
 	// Key names the project's directories.
 	Key string
+	// Lost says in the project's words that no agent answers; others stay.
+	Lost func(error) error
 }
 
 // Save is the command `muster save`. find names the project of the command line,
@@ -82,11 +84,11 @@ func (l Line) saveAll(ctx context.Context, running []Running) error {
 func (l Line) save(ctx context.Context, r Running) error {
 	now, err := r.Agent.Spec(ctx, true)
 	if err != nil {
-		return err
+		return r.Lost(err)
 	}
 	st, err := r.Agent.Status(ctx)
 	if err != nil {
-		return err
+		return r.Lost(err)
 	}
 	roots := agent.FindRoots(l.Environ)
 	err = saved.Update(roots.Key(r.Key).State, func(p *saved.Project) bool {
@@ -138,11 +140,11 @@ func endedItself(app api.App) bool {
 func (l Line) unmark(everything bool) error {
 	entries := slices.DeleteFunc(l.all(), func(e saved.Listed) bool { return !e.Boot })
 	if !everything {
-		p, err := l.find()
+		key, err := l.key()
 		if err != nil {
 			return err
 		}
-		entries = slices.DeleteFunc(entries, func(e saved.Listed) bool { return e.Key != p.paths.Key })
+		entries = slices.DeleteFunc(entries, func(e saved.Listed) bool { return e.Key != key })
 	}
 	if len(entries) == 0 {
 		l.note("nothing was saved")
