@@ -20,7 +20,8 @@
 //
 // # Failures
 //
-// An agent that cannot be reached is E-AGENT-UNREACHABLE (exit code 5), or a
+// An agent that cannot be reached is E-AGENT-UNREACHABLE (exit code 5; so is one
+// that went away while it carried out an order), or a
 // plain "not running" (3) for `status` and `down`. Ctrl-C ends the command with
 // 130 and leaves the order it gave to the agent.
 package cli

@@ -24,7 +24,8 @@ func (s *session) statusCommand() *cobra.Command {
 		Use: "status [SELECTOR]", Aliases: []string{"ps", "ls"}, Short: "Show what runs, and why something does not",
 		Long: "Status lists the apps. With a selector, or with -o wide, it lists their workers. Below the\n" +
 			"table it says why something is not well: the last exit, the last line, the next try.\n\n" +
-			"Exit code 3 when no agent runs, or when an app that should run is not healthy.",
+			"Exit code 3 when no agent runs, or when an app that should run is not healthy; 5 when the\n" +
+			"agent does not answer. With -o wide it tells of agent and keeper, too.",
 		Example: "  muster status\n  muster status web\n  muster status --json\n  muster ps --all-projects",
 		Args:    between(0, 1, "one SELECTOR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
