@@ -16,7 +16,7 @@
 //
 // The project is found from the configuration file (-c, MUSTER_CONFIG, or
 // muster.yaml up the tree), from --project, from an agent that `muster run`
-// started in this directory, or from the only agent that runs; see project.go.
+// started in this directory, or from the only agent that runs; see package project.
 //
 // # Failures
 //
