@@ -35,7 +35,8 @@ type Options struct {
 	// Intent is a memory file (NewIntent), kept in a Store that outlives the agent: with it each
 	// line is in the log file exactly once however the agent ends, as long as the
 	// workers are attached with their ID. What an earlier Log has left there is
-	// settled by Open, which takes it over: the Log closes it. nil: none.
+	// settled by Open, which takes it over: it is closed with the Log, or when Open
+	// fails. nil: none.
 	Intent *os.File
 	// Warn is told what is wrong with the target, at most once a minute for
 	// each cause, from a goroutine of the Log; nil: nobody is.
@@ -91,6 +92,9 @@ func NewIntent() (*os.File, error) { return intent.New() }
 func Open(o Options) (*Log, error) {
 	build, err := choose(o.Log, o.File)
 	if err != nil {
+		if o.Intent != nil {
+			o.Intent.Close()
+		}
 		return nil, err
 	}
 	l := &Log{
