@@ -50,20 +50,33 @@ func (s *Shared) Channels() Channels {
 }
 
 // openChannel makes the channel of a process and keeps our end of it in the Store
-// before anything can be written to it. The caller closes theirs.
+// before anything can be written to it. The caller closes theirs. Both are nil
+// where there are no channels.
 func (s *Shared) openChannel(id string) (conn *channel.Conn, theirs *os.File, err error) {
+	if s.Sys.Channel == nil {
+		return nil, nil, nil
+	}
 	our, other, err := s.Sys.Channel()
 	if err != nil {
 		return nil, nil, fault.New(fault.StartFailed, "cannot make a channel: %w", err)
 	}
-	theirs = os.NewFile(uintptr(other), "channel")
-	conn = s.speak(our, id)
-	if err := conn.Lend(func(f *os.File) error { return s.Store.Put(channelPrefix+id, f) }); err != nil {
-		conn.Close()
+	ours, theirs := os.NewFile(uintptr(our), "channel"), os.NewFile(uintptr(other), "channel")
+	defer ours.Close()
+	if err := s.Store.Put(channelPrefix+id, ours); err != nil {
 		theirs.Close()
 		return nil, nil, fault.New(fault.StartFailed, "cannot keep the channel: %w", err)
 	}
-	return conn, theirs, nil
+	return s.speak(copyOf(ours), id), theirs, nil
+}
+
+// copyOf is a raw duplicate of a descriptor; -1 when there can be none, which
+// shows at its first use.
+func copyOf(f *os.File) int {
+	fd := -1
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(own uintptr) { fd, _ = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) })
+	}
+	return fd
 }
 
 // speak opens our end of a process's channel.
@@ -92,12 +105,8 @@ func (s *Shared) adoptChannel(id string) (*channel.Conn, *fault.Fault) {
 		s.channels.torn.Add(1)
 		return nil, fault.New(fault.TornChannel, "the agent before was killed in the middle of a large message")
 	}
-	fd := -1
-	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(own uintptr) { fd, _ = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) })
-	}
 	s.channels.adopted.Add(1)
-	return s.speak(fd, id), nil
+	return s.speak(copyOf(f), id), nil
 }
 
 // dropChannel removes a process's channel from the Store.
