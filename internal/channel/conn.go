@@ -135,6 +135,17 @@ func (c *Conn) Waiting() (frames, bytes int) {
 	return len(c.out.queue), c.out.bytes
 }
 
+// Lend calls use with the file of this end, for it to be duplicated: into a Store,
+// for a successor. It stays the Conn's: use must not close it.
+func (c *Conn) Lend(use func(*os.File) error) error {
+	select {
+	case <-c.closing:
+		return ErrClosed
+	default:
+		return use(c.file)
+	}
+}
+
 // Skipped counts the empty lines that were received, and passed over.
 func (c *Conn) Skipped() uint64 { return c.skipped.Load() }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -316,6 +317,36 @@ func TestOpenStrange(t *testing.T) {
 		}
 		b.Close()
 	}
+}
+
+// A copy of this end goes on after it, and neither becomes blocking.
+func TestLend(t *testing.T) {
+	noLeak(t)
+	a, b := pair(t, Options{}, Options{Peek: true})
+	copied := -1
+	if err := b.Lend(func(f *os.File) (err error) {
+		copied, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if flags, err := unix.FcntlInt(uintptr(copied), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("flags %x, %v", flags, err)
+	}
+	send(t, a, "1")
+	send(t, a, "2")
+	want(t, b, "1")
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	successor := open(t, copied, Options{Peek: true})
+	want(t, successor, "1") // nobody came for the next one
+	want(t, successor, "2")
+	if err := b.Lend(func(*os.File) error { return nil }); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	a.Close()
+	wantEnd(t, successor, io.EOF)
 }
 
 // A long line does not keep its memory.
