@@ -30,6 +30,8 @@ type Worker struct {
 	// NotifySocket is the path of the worker's sd_notify socket; "": none, and no
 	// WATCHDOG_USEC either.
 	NotifySocket string
+	// ChannelFD is the descriptor of the worker's end of its channel; 0: none.
+	ChannelFD int
 }
 
 // ResolveDir is the app's directory with every symlink resolved, so that a
@@ -174,6 +176,9 @@ func addWorker(env map[string]string, w Worker) {
 	}
 	if w.NotifySocket != "" {
 		env["NOTIFY_SOCKET"] = w.NotifySocket
+	}
+	if w.ChannelFD > 0 {
+		env["MUSTER_CHANNEL_FD"] = strconv.Itoa(w.ChannelFD)
 	}
 	if watchdog := w.App.Watchdog.D(); watchdog > 0 && w.NotifySocket != "" {
 		env["WATCHDOG_USEC"] = strconv.FormatInt(watchdog.Microseconds(), 10)

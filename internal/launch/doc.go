@@ -19,7 +19,7 @@
 //	App.Env, SlotEnv    with {{fd:NAME}} and {{port:NAME}} replaced
 //	PORT, PORT_NAME     as the app's ports say for this slot
 //	MUSTER_APP, MUSTER_WORKER (slot), MUSTER_GENERATION, MUSTER_RELEASE, MUSTER_NODE
-//	NOTIFY_SOCKET, WATCHDOG_USEC, PWD
+//	NOTIFY_SOCKET, WATCHDOG_USEC, MUSTER_CHANNEL_FD, PWD
 //
 // # Invariants
 //

@@ -103,6 +103,11 @@ func (a *Attempt) reattach(proc process.Proc) {
 		a.cfg.Events.Warned(fault.New(fault.LogWrite, "its output cannot be read: %w", err))
 	}
 	sh := a.cfg.Shared
+	var torn *fault.Fault
+	if a.channel, torn = sh.adoptChannel(a.id); torn != nil {
+		a.post(func() { a.cfg.Events.Torn(torn) })
+	}
+	a.listen()
 	f, err := sh.Store.Get(notifyPrefix + a.id)
 	if f == nil || err != nil {
 		return

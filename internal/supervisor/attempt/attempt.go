@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/output"
@@ -52,6 +53,9 @@ type Events struct {
 	// Failed: muster's own verdict on a starting or ready process. The owner
 	// is to stop it.
 	Failed func(*fault.Fault)
+	// Torn: an earlier agent left its channel in the middle of a frame. The owner
+	// is to replace it.
+	Torn func(*fault.Fault)
 	// Late: it has not ended within stop.timeout.
 	Late func()
 	// Exited: the main process has ended.
@@ -108,6 +112,7 @@ type Attempt struct {
 	lineSeen  bool          // a line matched ready.output
 
 	notify   Notifier
+	channel  *channel.Conn // nil: none
 	output   *output.Attachment
 	tracker  health.Tracker
 	watchdog time.Duration
@@ -169,7 +174,8 @@ func (a *Attempt) started(out started, err error) {
 		a.cfg.Shared.Errands.Go(out.drop)
 		return
 	}
-	a.notify, a.output = out.notify, out.output
+	a.notify, a.output, a.channel = out.notify, out.output, out.channel
+	a.listen()
 	if err != nil {
 		a.cfg.Events.Started(err)
 		return

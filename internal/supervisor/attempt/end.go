@@ -137,6 +137,7 @@ func (a *Attempt) Close() {
 		if a.notify != nil {
 			a.notify.Close()
 		}
+		a.hangUp(false)
 		a.cfg.Shared.forget(a.id)
 	})
 }
@@ -148,6 +149,7 @@ func (a *Attempt) Leave() {
 	if a.notify != nil {
 		a.notify.Leave()
 	}
+	a.hangUp(true)
 }
 
 func (a *Attempt) silence() {

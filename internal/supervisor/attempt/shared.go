@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/output"
@@ -39,6 +40,8 @@ type Sys struct {
 	Foreign   func(pids []int, ours map[uint64]bool) ([]listener.Socket, error)
 	Members   func(process.Proc) []int
 	Notify    func(path string, uid int) (Notifier, error)
+	// Channel makes a channel (channel.Pair); nil: workers get none.
+	Channel func() (ours, theirs int, err error)
 	// AdoptNotify takes over a socket that Notify has made, and the file with it.
 	AdoptNotify func(file *os.File, path string, uid int) (Notifier, error)
 }
@@ -120,6 +123,8 @@ type Shared struct {
 	nonce  string
 	count  atomic.Uint64
 
+	channels channels
+
 	mu    sync.Mutex
 	exits map[string]func(process.Exit)
 }
@@ -143,7 +148,8 @@ func NewShared(starter process.Starter, store process.Store, runDir string) (*Sh
 		Starter: starter, Store: store, RunDir: runDir, Forgotten: func(string) {},
 		Sys: Sys{
 			Accepting: listener.Accepting, Foreign: listener.Foreign,
-			Notify: func(path string, uid int) (Notifier, error) { return sdnotify.Listen(path, uid) },
+			Notify:  func(path string, uid int) (Notifier, error) { return sdnotify.Listen(path, uid) },
+			Channel: channel.Pair,
 			AdoptNotify: func(file *os.File, path string, uid int) (Notifier, error) {
 				return sdnotify.Adopt(file, path, uid)
 			},
@@ -187,7 +193,7 @@ func (s *Shared) forget(id string) {
 	s.mu.Unlock()
 	s.Forgotten(id)
 	s.Starter.Ack(id)
-	s.Errands.Go(func() { s.takeNotify(id) })
+	s.Errands.Go(func() { s.takeNotify(id); s.dropChannel(id) })
 }
 
 // takeNotify removes a process's sd_notify socket from the Store.
@@ -230,15 +236,19 @@ type starter struct {
 }
 
 type started struct {
-	proc   process.Proc
-	notify Notifier
-	output *output.Attachment
+	proc    process.Proc
+	notify  Notifier
+	channel *channel.Conn
+	output  *output.Attachment
 }
 
 // leave ends what is in this process of it.
 func (s started) leave() {
 	if s.notify != nil {
 		s.notify.Leave()
+	}
+	if s.channel != nil {
+		s.channel.Close()
 	}
 }
 
@@ -250,13 +260,27 @@ func (s started) drop() {
 	if s.notify != nil {
 		s.notify.Close()
 	}
+	if s.channel != nil {
+		s.channel.Close()
+	}
 }
+
+// firstFD is the descriptor that the first of a command's Files becomes.
+const firstFD = 3
 
 func (s starter) start() (out started, err error) {
 	s.shared.starts <- struct{}{}
 	defer func() { <-s.shared.starts }()
 	w := s.cfg.Worker
 	w.ID, w.NotifySocket = s.id, s.shared.notifyPath(s.id)
+	var theirs *os.File
+	if out.channel, theirs, err = s.shared.openChannel(s.id); err != nil {
+		return out, err
+	}
+	if theirs != nil {
+		defer theirs.Close()
+		w.ChannelFD = firstFD + len(s.cfg.Listeners)
+	}
 	cmd, err := launch.Command(w)
 	if err != nil {
 		return out, err
@@ -276,6 +300,9 @@ func (s starter) start() (out started, err error) {
 		}
 	}
 	cmd.Listen = len(cmd.Files)
+	if theirs != nil {
+		cmd.Files = append(cmd.Files, process.NamedFD{Name: "channel", File: theirs})
+	}
 	uid := os.Geteuid()
 	if cmd.Identity != nil {
 		uid = int(cmd.Identity.UID)

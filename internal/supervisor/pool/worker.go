@@ -59,7 +59,7 @@ func (w *worker) config() attempt.Config {
 		Pattern: w.gen.Pattern, Health: w.gen.Health, ReadyIn: rel.App.Ready.Timeout.D(),
 		Events: attempt.Events{
 			Started: w.started, Ready: func() { w.transition(event.Ready, "") }, Failed: w.condemn,
-			Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told,
+			Torn: w.torn, Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told,
 			Warned: func(f *fault.Fault) { w.pool.warn(w, f.At(w.at(w.run.PID()))) },
 		},
 	}
@@ -108,6 +108,16 @@ func (w *worker) condemn(f *fault.Fault) {
 	w.EndFault = f.At(w.at(w.run.PID()))
 	w.pool.warn(w, w.EndFault)
 	w.beginStop()
+}
+
+// torn: its channel cannot be used any more, so it is replaced.
+func (w *worker) torn(f *fault.Fault) {
+	f = f.At(w.at(w.run.PID()))
+	if w.State == event.Ready {
+		w.pool.replace(w, f)
+		return
+	}
+	w.condemn(f)
 }
 
 // stop ends the worker towards a goal. now skips the graceful part.

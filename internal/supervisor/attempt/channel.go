@@ -1,0 +1,219 @@
+package attempt
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/process"
+)
+
+const (
+	// channelPrefix of the names of channels in the Store.
+	channelPrefix = "channel/"
+	// tornPrefix of the records that mark a channel as torn.
+	tornPrefix = "torn/"
+	// statusMax bounds the text of a status, in bytes.
+	statusMax = 4 << 10
+	// lastFrames is how long an agent that leaves waits for what is on its way to
+	// a worker.
+	lastFrames = 500 * time.Millisecond
+)
+
+// Channels counts what went over the channels of all workers since this agent
+// was started.
+type Channels struct {
+	// Adopted were taken over from an agent before: of each at most one frame to
+	// the agent was lost or came twice.
+	Adopted uint64
+	// Torn were found in the middle of a frame; their workers were replaced.
+	Torn uint64
+	// Commands of muster that were heard; Unheard frames nobody listens to.
+	Commands, Unheard uint64
+}
+
+// channels are the counters, safe for concurrent use.
+type channels struct{ adopted, torn, commands, unheard atomic.Uint64 }
+
+// Channels are the counts so far.
+func (s *Shared) Channels() Channels {
+	c := &s.channels
+	return Channels{c.adopted.Load(), c.torn.Load(), c.commands.Load(), c.unheard.Load()}
+}
+
+// openChannel makes the channel of a process and keeps our end of it in the Store
+// before anything can be written to it. The caller closes theirs. Both are nil
+// where there are no channels.
+func (s *Shared) openChannel(id string) (conn *channel.Conn, theirs *os.File, err error) {
+	if s.Sys.Channel == nil {
+		return nil, nil, nil
+	}
+	our, other, err := s.Sys.Channel()
+	if err != nil {
+		return nil, nil, fault.New(fault.StartFailed, "cannot make a channel: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(our), "channel"), os.NewFile(uintptr(other), "channel")
+	defer ours.Close()
+	if err := s.Store.Put(channelPrefix+id, ours); err != nil {
+		theirs.Close()
+		return nil, nil, fault.New(fault.StartFailed, "cannot keep the channel: %w", err)
+	}
+	return s.speak(copyOf(ours), id), theirs, nil
+}
+
+// copyOf is a raw duplicate of a descriptor; -1 when there can be none, which
+// shows at its first use.
+func copyOf(f *os.File) int {
+	fd := -1
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(own uintptr) { fd, _ = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) })
+	}
+	return fd
+}
+
+// speak opens our end of a process's channel.
+func (s *Shared) speak(fd int, id string) *channel.Conn {
+	records := process.Records{Store: s.Store}
+	return channel.Open(fd, channel.Options{Peek: true, Torn: func(torn bool) {
+		// A mark that cannot be set or taken away costs at worst a worker: nobody
+		// could do anything else about it here.
+		if torn {
+			_ = records.Save(tornPrefix+id, nil)
+		} else {
+			_ = records.Forget(tornPrefix + id)
+		}
+	}})
+}
+
+// adoptChannel takes over the channel of a process; nil: it has none that can be
+// used.
+func (s *Shared) adoptChannel(id string) (*channel.Conn, *fault.Fault) {
+	f, err := s.Store.Get(channelPrefix + id)
+	if f == nil || err != nil || s.Sys.Channel == nil {
+		return nil, nil
+	}
+	defer f.Close()
+	if mark, err := (process.Records{Store: s.Store}).Load(tornPrefix + id); mark != nil || err != nil {
+		s.channels.torn.Add(1)
+		return nil, fault.New(fault.TornChannel, "the agent before was killed in the middle of a large message")
+	}
+	s.channels.adopted.Add(1)
+	return s.speak(copyOf(f), id), nil
+}
+
+// dropChannel removes a process's channel from the Store.
+func (s *Shared) dropChannel(id string) {
+	if f, err := s.Store.Take(channelPrefix + id); err == nil && f != nil {
+		f.Close()
+	}
+	_ = process.Records{Store: s.Store}.Forget(tornPrefix + id)
+}
+
+// listen hears what the worker says, until the channel ends.
+func (a *Attempt) listen() {
+	if a.channel == nil {
+		return
+	}
+	conn := a.channel
+	a.cfg.Shared.Errands.Go(func() {
+		for {
+			f, err := conn.Receive(a.life)
+			if err != nil {
+				return
+			}
+			for _, fd := range f.FDs { // nobody is there who could use it
+				_ = syscall.Close(fd)
+			}
+			if !a.heard(conn, f.Data) {
+				return
+			}
+		}
+	})
+}
+
+// heard deals with one frame, and returns once that is recorded: the frame leaves
+// the socket then. false: the attempt is over.
+func (a *Attempt) heard(conn *channel.Conn, data []byte) bool {
+	counts := &a.cfg.Shared.channels
+	var frame struct {
+		ID   json.RawMessage `json:"id"`
+		Text string          `json:"text"`
+	}
+	command := channel.Command(data)
+	if command != "" {
+		_ = json.Unmarshal(data, &frame) // what is not as it should be is empty
+	}
+	switch command {
+	case channel.CmdPing:
+		counts.commands.Add(1)
+		if len(frame.ID) == 0 {
+			frame.ID = json.RawMessage("null")
+		}
+		answer, err := json.Marshal(map[string]any{"cmd": channel.CmdPong, "id": frame.ID})
+		if err == nil {
+			_ = conn.Send(answer) // a worker that does not read gets no answer
+		}
+		return true
+	case channel.CmdReady:
+		counts.commands.Add(1)
+		return a.settled(func() { a.met(needNotify) })
+	case channel.CmdStatus:
+		counts.commands.Add(1)
+		return a.settled(func() { a.cfg.Events.Status(oneLine(frame.Text)) })
+	}
+	counts.unheard.Add(1)
+	return true
+}
+
+// settled runs a step in the owner's goroutine and waits until it is recorded.
+func (a *Attempt) settled(step func()) bool {
+	done := make(chan struct{})
+	posted := a.cfg.Post(func() {
+		if !a.closed {
+			step()
+		}
+		a.cfg.After(func() { close(done) })
+	})
+	if !posted {
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-a.life.Done():
+		return false
+	}
+}
+
+// oneLine is a text as it may stand in a status: short, valid, and without
+// anything that moves a cursor.
+func oneLine(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), statusMax)], "")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// hangUp closes the channel; for a successor, with what is on its way sent before.
+func (a *Attempt) hangUp(forSuccessor bool) {
+	if a.channel == nil {
+		return
+	}
+	if forSuccessor {
+		ctx, cancel := context.WithTimeout(context.Background(), lastFrames)
+		defer cancel()
+		_ = a.channel.Flush(ctx)
+	}
+	_ = a.channel.Close()
+}
