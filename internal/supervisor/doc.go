@@ -9,6 +9,9 @@
 //	supervisor/pool       the workers of one app: state machine, rollout
 //	supervisor/generation what they run: release, directory, listeners, build
 //	supervisor/attempt    one process of a worker: readiness, health, stop, clearing
+//	supervisor/steps      one goroutine that owns something; record before act
+//	supervisor/record     what is written down for a successor
+//	supervisor/backoff, human, surge   decisions, apart from the state they need
 //
 // Facts rise as calls in the owner's goroutine (attempt → worker → event.Hub);
 // orders fall as method calls (Supervisor → Pool → worker → attempt). Read
@@ -21,4 +24,13 @@
 // but the app still follows by itself once the dependency was repaired. Stops
 // of several apps end dependents first. A dependency that goes away later does
 // not touch its dependents.
+//
+// # Successors
+//
+// What must outlive a Supervisor is with the Starter (processes and their exits)
+// and in the Store (listeners, sd_notify sockets, records, the logs' intents).
+// One that finds the records of another goes on where that one was, wherever that
+// was: New returns when everything is taken over. Leave is the orderly way to make
+// room; being killed at any moment is the other, and comes to the same. What no
+// record names is killed, or closed.
 package supervisor
