@@ -390,11 +390,14 @@ func (b *box) otherUnits() {
 	}
 }
 
-// upgrades of the package stop no worker.
+// upgrades of the package stop no worker; the agent is that of the new one.
 func (b *box) upgrades(next string) {
 	b.t.Helper()
-	before := b.pids("web")
+	before, agent := b.pids("web"), b.status().AgentPID
 	b.install(next)
+	if now := b.status().AgentPID; now == agent || now == 0 {
+		b.t.Errorf("after the upgrade of the package the agent is %d, before %d", now, agent)
+	}
 	if now := b.pids("web"); len(now) == 0 || fmt.Sprint(now) != fmt.Sprint(before) {
 		b.t.Errorf("the upgrade of the package changed %v to %v", before, now)
 	}
