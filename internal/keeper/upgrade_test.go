@@ -46,6 +46,7 @@ func outcome(t *testing.T, a *puppet) string {
 // Whatever becomes of a new program that is not up: the old one runs again, and
 // no worker has noticed.
 func TestUpgradeFails(t *testing.T) {
+	t.Parallel() // one takes its time
 	for name, tc := range map[string]struct {
 		file   string // its text; "": a copy of this program
 		do     func(*puppet)
@@ -57,9 +58,10 @@ func TestUpgradeFails(t *testing.T) {
 		"hangs":      {do: func(*puppet) {}, reason: neverUp},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := quick()
 			if name == "hangs" {
-				w.up = 2 * time.Second
+				w.up = 5 * time.Second
 			}
 			k := newStage(t, w, nil)
 			a := k.agent()
