@@ -155,12 +155,15 @@ func (s *Supervisor) resume(pools []*pool.Adopted, procs map[string]process.Proc
 }
 
 // applyOn goes on, in the background, with an Apply that the earlier agent had
-// begun. Apps whose reload was under way are brought there by that.
+// begun. Apps whose reload was under way are brought there by that; those that
+// already are as declared are left to themselves, so that no task runs twice and
+// no back-off is cut short.
 func (s *Supervisor) applyOn(next spec.Spec) {
 	s.applying.Lock() // before any Apply of this agent
-	reloading := map[string]bool{}
+	changes, there := s.Diff(next), map[string]bool{}
 	for _, p := range s.all() {
-		reloading[p.Name()] = p.Reloading()
+		wanted, reloading := p.Begun()
+		there[p.Name()] = reloading || wanted && !slices.ContainsFunc(changes, func(c spec.Change) bool { return c.App == p.Name() })
 	}
 	s.shared.Attempts.Errands.Go(func() {
 		defer s.applying.Unlock()
@@ -169,8 +172,8 @@ func (s *Supervisor) applyOn(next spec.Spec) {
 			return
 		}
 		defer done()
-		result := api.ApplyResult{Changes: s.Diff(next)}
-		s.bring(ctx, next, &result, func(app string) bool { return reloading[app] })
+		result := api.ApplyResult{Changes: changes}
+		s.bring(ctx, next, &result, func(app string) bool { return there[app] })
 		if f := result.Fault(); f != nil {
 			s.opts.Log.Warn("what was being applied has failed", "error", f)
 		}

@@ -184,14 +184,14 @@ func TestRevertGoesOn(t *testing.T) {
 func TestRenewalIsAskedForAgain(t *testing.T) {
 	eachEnd(t, func(w *world, end func()) {
 		m := &memory{used: map[int]int64{}}
-		w.sup.shared.Usage = m
+		w.usage = m
+		w.renew(end)
 		w.apply(app("web", 2, func(a *spec.App) { a.Limits.Memory = 100 << 20 }))
 		before := w.pids("web")
 		m.set(before[0], 101<<20)
 		w.setAccepts(listener.No)
 		w.pass(10 * time.Second)
 		w.renew(end)
-		w.sup.shared.Usage = m
 		w.setAccepts(listener.Yes)
 		w.pass(time.Minute)
 		list := w.workers("web")

@@ -44,8 +44,9 @@ type Options struct {
 	Log *slog.Logger
 
 	// Tests without real processes replace the kernel's view of things.
-	sys  *attempt.Sys
-	bind func(spec.Listener) (*os.File, error)
+	sys   *attempt.Sys
+	bind  func(spec.Listener) (*os.File, error)
+	usage pool.Usage
 }
 
 // Supervisor owns the workers of one host. Its methods are safe for concurrent
@@ -108,6 +109,9 @@ func New(opts Options) (*Supervisor, error) {
 		Attempts: attempts, Records: opts.Records, Project: opts.Project, Node: opts.Node, Events: opts.Events,
 		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Changed: s.changed,
 		Sockets: &generation.Sockets{Store: opts.Store, Bind: opts.bind},
+	}
+	if opts.usage != nil {
+		s.shared.Usage = opts.usage
 	}
 	if err := s.adopt(); err != nil {
 		s.Leave()

@@ -22,6 +22,7 @@ import (
 	"github.com/muster-run/muster/internal/process/processtest"
 	"github.com/muster-run/muster/internal/sdnotify"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
+	"github.com/muster-run/muster/internal/supervisor/pool"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -34,6 +35,7 @@ type world struct {
 	sup   *Supervisor
 	hub   *event.Hub
 	dir   string
+	usage pool.Usage
 	bound int // listeners so far
 
 	over  chan struct{}
@@ -125,7 +127,7 @@ func (w *world) begin() {
 	w.hub, w.life = &event.Hub{}, w.fake.Connect(w.store)
 	sup, err := New(Options{
 		Project: "test", Node: "here", Starter: w.life, Store: w.life.Store(),
-		Events: w.hub, LogDir: w.dir + "/log", RunDir: w.dir, bind: w.bind, sys: w.sys(),
+		Events: w.hub, LogDir: w.dir + "/log", RunDir: w.dir, bind: w.bind, sys: w.sys(), usage: w.usage,
 	})
 	if err != nil {
 		w.Fatal(err)

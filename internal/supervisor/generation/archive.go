@@ -91,6 +91,14 @@ func (a *Archive) Generations(used map[int]*Generation) []record.Generation {
 	return list
 }
 
+// Num is the number, 0 of none.
+func (g *Generation) Num() int {
+	if g == nil {
+		return 0
+	}
+	return g.Number
+}
+
 // Listeners are the given ones as a record has them.
 func Listeners(list []*Listener) []record.Listener {
 	var were []record.Listener

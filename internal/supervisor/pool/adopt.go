@@ -45,15 +45,8 @@ func Adopt(ctx context.Context, shared *Shared, app string) (*Adopted, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "cannot take over %s: %w", app, err).At(app)
 	}
-	result := &Adopted{Pool: a.Pool, Resume: a.resume}
-	result.Pending = len(a.rec.Starts) > 0 || a.rec.Rollout != nil && a.rec.Rollout.Phase == event.ReloadBuilding
-	for _, v := range a.rec.Occupants {
-		if v.Process.ID != "" {
-			result.Named = append(result.Named, v.Process.ID)
-		}
-	}
 	go a.owner.Run()
-	return result, nil
+	return &Adopted{Pool: a.Pool, Named: a.rec.Named(), Pending: a.rec.Pending(), Resume: a.resume}, nil
 }
 
 // load brings back everything that needs no process.
@@ -190,10 +183,10 @@ func (a *adoption) resumeRollout() {
 	}
 }
 
-// Reloading: every worker of the app is being replaced.
-func (p *Pool) Reloading() (yes bool) {
-	p.do(func() { yes = p.rollout != nil && !p.rollout.quiet() })
-	return yes
+// Begun says whether the app is to run, and whether a reload is under way.
+func (p *Pool) Begun() (wanted, reloading bool) {
+	p.do(func() { wanted, reloading = p.wanted, p.rollout != nil && !p.rollout.quiet() })
+	return wanted, reloading
 }
 
 // serves: the slots have workers.

@@ -42,11 +42,8 @@ func (p *Pool) head() record.Pool {
 	key := p.archive.Key
 	h := record.Pool{
 		Version: record.Version, Declared: key(p.declared), Workers: p.app.Workers, Wanted: p.wanted,
-		Number: p.number, Made: p.releases, State: p.state, Warnings: p.warnings, StartFault: p.startFault,
+		Serving: p.gen.Num(), Number: p.number, Made: p.releases, State: p.state, Warnings: p.warnings, StartFault: p.startFault,
 		Stale: generation.Listeners(p.stale), Generations: p.archive.Generations(p.generations()),
-	}
-	if p.gen != nil {
-		h.Serving = p.gen.Number
 	}
 	for _, r := range p.history {
 		h.History = append(h.History, key(r))
@@ -87,16 +84,9 @@ func (r *rollout) facts() *record.Rollout {
 	return &record.Rollout{
 		Kind: string(r.kind), Want: r.p.archive.Key(r.want), Only: r.only,
 		Batch: r.policy.Batch, Surge: r.policy.Surge,
-		Number: numberOf(r.gen), From: numberOf(r.from), Bad: numberOf(r.bad),
+		Number: r.gen.Num(), From: r.from.Num(), Bad: r.bad.Num(),
 		Done: r.done, Total: r.total, Phase: r.phase, Fault: r.fault, Failing: r.failing,
 	}
-}
-
-func numberOf(gen *generation.Generation) int {
-	if gen == nil {
-		return 0
-	}
-	return gen.Number
 }
 
 func (w *worker) facts() record.Worker {

@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/human"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -44,11 +45,7 @@ func (p *Pool) snapshot() api.App {
 		}
 		a.Workers = append(a.Workers, w.snapshot())
 	}
-	for _, warning := range p.warnings {
-		if time.Since(warning.At) < warningsFor {
-			a.Warnings = append(a.Warnings, warning.Fault)
-		}
-	}
+	a.Warnings = record.Recent(p.warnings, warningsFor)
 	return a
 }
 

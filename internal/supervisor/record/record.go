@@ -64,6 +64,31 @@ type Pool struct {
 	Occupants []Worker `json:"occupants,omitempty"`
 }
 
+// Named are the IDs of the processes that the record names.
+func (p Pool) Named() (ids []string) {
+	for _, v := range p.Occupants {
+		if v.Process.ID != "" {
+			ids = append(ids, v.Process.ID)
+		}
+	}
+	return ids
+}
+
+// Pending: there is something to start for which listeners may be there already.
+func (p Pool) Pending() bool {
+	return len(p.Starts) > 0 || p.Rollout != nil && p.Rollout.Phase == event.ReloadBuilding
+}
+
+// Recent are the warnings that are not older than age.
+func Recent(list []Warning, age time.Duration) (faults []fault.Fault) {
+	for _, w := range list {
+		if time.Since(w.At) < age {
+			faults = append(faults, w.Fault)
+		}
+	}
+	return faults
+}
+
 // Generation is one rollout of a release.
 type Generation struct {
 	Number    int        `json:"number"`
