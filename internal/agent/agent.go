@@ -237,7 +237,7 @@ func (a *Agent) buildStarter() (process.Store, error) {
 }
 
 func (a *Agent) buildControl() error {
-	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs})
+	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels})
 	var err error
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
@@ -339,3 +339,6 @@ func (a *Agent) outputs() []metrics.Output {
 	}
 	return list
 }
+
+// channels counts what workers say, for the metrics.
+func (a *Agent) channels() metrics.Channels { return metrics.Channels(a.supervisor.Channels()) }

@@ -27,6 +27,15 @@ type Options struct {
 	// Output is called at each scrape for the lines that workers printed; nil:
 	// they are not reported.
 	Output func() []Output
+	// Channels is called at each scrape for what the channels of workers have
+	// carried; nil: it is not reported.
+	Channels func() Channels
+}
+
+// Channels counts, over the channels of all workers, since the agent started.
+type Channels struct {
+	Adopted, Torn     uint64 // channels found at the start
+	Commands, Unheard uint64 // frames received
 }
 
 // Output counts what the workers of one app printed since the agent started.
@@ -149,12 +158,16 @@ const (
 	outputLines  = "muster_output_lines_total"
 	outputBytes  = "muster_output_bytes_total"
 	outputLost   = "muster_output_lost_lines_total"
+	agentStarts  = "muster_agent_starts_total"
+	channels     = "muster_channels_adopted_total"
+	frames       = "muster_channel_frames_total"
 )
 
 // table declares every metric, in the order of Reference.
 func table() []metric {
 	return []metric{
 		{agentInfo, "The agent and its release; always 1.", gauge, []string{"version"}},
+		{agentStarts, "Agents since muster was started, this one included: more than 1 after a crash or an upgrade.", counter, nil},
 		{appStatus, "1 for the app's present state (Healthy, Degraded, Reloading, Recovering, Failed, Stopped), 0 for the others.", gauge, []string{"app", "status"}},
 		{appWanted, "Workers the app should have.", gauge, []string{"app"}},
 		{appReady, "Workers that are ready.", gauge, []string{"app"}},
@@ -170,6 +183,8 @@ func table() []metric {
 		{outputLines, "Lines that workers printed, since the agent started.", counter, []string{"app", "stream"}},
 		{outputBytes, "Bytes in these lines.", counter, []string{"app"}},
 		{outputLost, "Lines that the log target did not get because it failed.", counter, []string{"app"}},
+		{channels, "Channels of workers that this agent took over: whole, or torn, so that the worker was replaced.", counter, []string{"state"}},
+		{frames, "Frames from workers, since the agent started: commands that were understood, and what nobody listens to.", counter, []string{"kind"}},
 	}
 }
 
@@ -213,6 +228,7 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 		w.kinds[d.name] = d.kind
 	}
 	w.send(agentInfo, 1, s.Version)
+	w.send(agentStarts, float64(max(s.AgentStarts, 1)))
 	for _, app := range s.Apps {
 		w.app(app)
 	}
@@ -224,6 +240,13 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 			w.send(outputBytes, float64(o.Bytes), o.App)
 			w.send(outputLost, float64(o.Lost), o.App)
 		}
+	}
+	if m.opts.Channels != nil {
+		c := m.opts.Channels()
+		w.send(channels, float64(c.Adopted), "whole")
+		w.send(channels, float64(c.Torn), "torn")
+		w.send(frames, float64(c.Commands), "command")
+		w.send(frames, float64(c.Unheard), "unheard")
 	}
 }
 

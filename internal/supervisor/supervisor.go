@@ -181,6 +181,9 @@ func (s *Supervisor) Snapshot() []api.App {
 	return apps
 }
 
+// Channels counts what went over the channels of the workers.
+func (s *Supervisor) Channels() attempt.Channels { return s.shared.Attempts.Channels() }
+
 // AllEnded delivers once, when every worker of every app has ended by itself:
 // the exit code of the last one (with restart: never, of the first), or
 // 128+signal.
