@@ -30,11 +30,11 @@
 //	20 uint32  CRC-32 (IEEE) of bytes 0 to 19 and the text
 //	24         text: unsigned varints, strings with their length before them:
 //	           path, device, inode, before, after, count of sources, and for each
-//	           id, lives, position and skips before, position and skips after
+//	           id, 0, position and skips before, position and skips after
 //
 // Notes are written in turn to two regions of 64 KiB, or to the first of the
 // larger pairs behind them (128, 256 KiB, …) where they fit, never over the newest
 // one. The newest whole one counts.
 //
-// A place whose source nobody meets is kept for 16 lives of the agent.
+// A place whose source nobody meets is kept until an agent has lived for a minute.
 package intent

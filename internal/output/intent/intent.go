@@ -69,7 +69,6 @@ type note struct {
 type noted struct {
 	id            string
 	before, after Place
-	lives         int64 // Ledgers that have found it and not met its source
 }
 
 // append encodes a note.
@@ -80,7 +79,7 @@ func (n *note) append(b []byte) []byte {
 	}
 	for i := range n.list {
 		e := &n.list[i]
-		b = binary.AppendUvarint(appendName(b, e.id), uint64(e.lives))
+		b = binary.AppendUvarint(appendName(b, e.id), 0)
 		for _, p := range [...]Place{e.before, e.after} {
 			for _, v := range [...]int64{p.Pos, p.Skip[0], p.Skip[1]} {
 				b = binary.AppendUvarint(b, uint64(v))
@@ -101,7 +100,8 @@ func decodeNote(b []byte) (note, error) {
 	n.File.Dev, n.File.Ino = d.number(), d.number()
 	n.Before, n.After = d.size(), d.size()
 	for left := d.number(); left > 0 && !d.bad; left-- {
-		e := noted{id: d.text(), lives: d.size()}
+		e := noted{id: d.text()}
+		_ = d.number() // kept for later use
 		e.before, e.after = d.place(), d.place()
 		n.list = append(n.list, e)
 	}

@@ -4,12 +4,15 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/muster-run/muster/fault"
 )
 
-// orphanLives is for how many Ledgers a place is kept whose source nobody meets.
-const orphanLives = 16
+// orphanAge is how long a Ledger keeps a place whose source nobody meets. It is not
+// counted in Ledgers: an agent that is killed again and again may end a hundred times
+// before it has come to its sources.
+const orphanAge = time.Minute
 
 // Ledger knows which sources are recorded further than they are committed, and
 // keeps notes about them. One goroutine uses it, but Take and Forget are safe for
@@ -19,6 +22,7 @@ type Ledger struct {
 	warn    func(*fault.Fault)
 	pending []*Progress
 	list    []noted // of the last note, reused
+	opened  time.Time
 
 	mu      sync.Mutex
 	orphans map[string]noted // of an earlier Ledger; not met yet
@@ -28,16 +32,14 @@ type Ledger struct {
 // What an earlier one has left there is settled: a write that was not completed
 // is undone. warn is told what is wrong, from the goroutine that uses the Ledger.
 func Open(f *os.File, warn func(*fault.Fault)) *Ledger {
-	g := &Ledger{warn: warn, orphans: map[string]noted{}}
+	g := &Ledger{warn: warn, opened: time.Now(), orphans: map[string]noted{}}
 	if f == nil {
 		return g
 	}
 	var left note
 	g.file, left = openFile(f)
 	for _, e := range left.settle(warn) {
-		if e.lives++; e.lives <= orphanLives {
-			g.orphans[e.id] = e
-		}
+		g.orphans[e.id] = e
 	}
 	g.save(Write{})
 	return g
@@ -116,6 +118,9 @@ func (g *Ledger) save(w Write) {
 		return !p.pending
 	})
 	g.mu.Lock()
+	if time.Since(g.opened) > orphanAge {
+		clear(g.orphans)
+	}
 	for _, e := range g.orphans {
 		n.list = append(n.list, e)
 	}
