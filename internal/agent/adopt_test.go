@@ -172,6 +172,40 @@ func TestTheNextAgentGoesOn(t *testing.T) {
 	}
 }
 
+// An agent that was killed while it began has left its lock and its socket with
+// the keeper, and not yet a record.
+func TestTheNextAgentAfterOneThatHadJustBegun(t *testing.T) {
+	s, k := newSite(t), newStand(t)
+	o := s.options(s.sh("web", server))
+	o.Keeper = k.next()
+	full := o.withDefaults()
+	killed := &Agent{opts: full, keeper: o.Keeper, paths: FindRoots(o.Environ).Project(o.Spec.Project, full.origin())}
+	if err := errors.Join(killed.inherit(), killed.claim()); err != nil {
+		t.Fatal(err)
+	}
+	killed.leaveBehind() // as a kill does: what is on disk stays
+	if err := killed.teardown.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(killed.paths.Socket); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() { // waits in the queue
+		_, err := client.New(client.Options{Socket: killed.paths.Socket}).Status(context.Background())
+		asked <- err
+	}()
+	o.Keeper = k.next()
+	next := start(t, o)
+	if next.Paths() != killed.paths || next.Succeeds() {
+		t.Errorf("%+v", next.Paths())
+	}
+	next.state("web#0", event.Ready)
+	if err := <-asked; err != nil {
+		t.Errorf("asked between two agents: %v", err)
+	}
+}
+
 // An end that was begun, or asked for while nobody was there, is gone on with.
 func TestTheNextAgentEndsWhatIsToEnd(t *testing.T) {
 	for _, c := range []struct {

@@ -11,9 +11,10 @@ import (
 const controlName = "control"
 
 // listen makes the control socket ours: the one that an agent before has left,
-// with whoever waits in its queue, else a new one.
+// with whoever waits in its queue, else a new one. The keeper is asked in any
+// case: an agent that was killed while it began has left the socket and no record.
 func (a *Agent) listen() error {
-	if a.before != nil {
+	if a.keeper != nil {
 		switch err := a.relisten(); {
 		case err == nil:
 			return nil
