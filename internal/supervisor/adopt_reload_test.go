@@ -201,6 +201,31 @@ func TestRenewalIsAskedForAgain(t *testing.T) {
 	})
 }
 
+// One that waits in line behind another is lost, and asked for again.
+func TestRenewalInLineIsAskedForAgain(t *testing.T) {
+	eachEnd(t, func(w *world, end func()) {
+		m := &memory{used: map[int]int64{}}
+		w.usage = m
+		w.renew(end)
+		w.apply(app("web", 3, func(a *spec.App) { a.Limits.Memory = 100 << 20 }))
+		before := w.pids("web")
+		for _, pid := range before {
+			m.set(pid, 101<<20)
+		}
+		w.setAccepts(listener.No)
+		w.pass(10 * time.Second)
+		w.renew(end)
+		w.setAccepts(listener.Yes)
+		w.pass(time.Minute)
+		list := w.workers("web")
+		for i, v := range list {
+			if v.PID == before[i] || v.Restarts != 1 || v.State != event.Ready {
+				t.Errorf("pid %d, then %+v", before[i], v)
+			}
+		}
+	})
+}
+
 // A change of size goes on, both ways.
 func TestScaleGoesOn(t *testing.T) {
 	eachEnd(t, func(w *world, end func()) {

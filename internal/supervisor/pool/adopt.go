@@ -75,12 +75,17 @@ func (a *adoption) load() (err error) {
 	for _, v := range a.rec.Slots {
 		a.slot(v.Slot).Slot = v
 	}
+	renewing := a.rec.Rollout != nil && rolloutKind(a.rec.Rollout.Kind) == rollReplace
 	for _, v := range a.rec.Occupants {
 		gen := a.Generations[v.Generation]
 		if gen == nil {
 			return fmt.Errorf("its record names generation %d, which there is not", v.Generation)
 		}
-		a.workers = append(a.workers, a.occupant(v, gen))
+		w := a.occupant(v, gen)
+		if !renewing || !slices.Contains(a.rec.Rollout.Only, v.Slot) {
+			w.pardon() // its renewal was in line, and is lost
+		}
+		a.workers = append(a.workers, w)
 	}
 	return nil
 }

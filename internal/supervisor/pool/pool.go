@@ -304,7 +304,7 @@ func (p *Pool) replace(w *worker, f *fault.Fault) {
 				p.begin(replaceOne(w, f))
 			}
 		},
-		Dropped: func(*fault.Fault) {},
+		Dropped: func(*fault.Fault) { w.pardon() },
 	})
 }
 

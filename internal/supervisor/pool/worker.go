@@ -120,6 +120,14 @@ func (w *worker) torn(f *fault.Fault) {
 	w.condemn(f)
 }
 
+// pardon takes back what a ready worker was to be replaced for, as nobody will do it
+// any more: whoever found it may ask again.
+func (w *worker) pardon() {
+	if w.State == event.Ready {
+		w.Fault = nil
+	}
+}
+
 // stop ends the worker towards a goal. now skips the graceful part.
 func (w *worker) stop(g record.Goal, why string, now bool) {
 	if w.Goal != goalStop || g == goalStop {
