@@ -257,3 +257,23 @@ func TestChannelOfAStartedProcess(t *testing.T) {
 	out.drop()
 	shared.Errands.End()
 }
+
+// An agent killed between making a channel and the start leaves it in the Store:
+// the next one drops what no process has, and nothing else.
+func TestChannelWithoutAProcessIsDropped(t *testing.T) {
+	l := newLine(t)
+	l.open()
+	conn, theirs, err := l.shared.openChannel("web.0.x-9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	theirs.Close()
+	for _, name := range l.shared.Store.List() {
+		l.shared.Drop(name, func(id string) bool { return id == l.a.id })
+	}
+	if got, want := l.shared.Store.List(), []string{"channel/" + l.a.id}; !slices.Equal(got, want) {
+		t.Errorf("the Store keeps %q, want %q", got, want)
+	}
+	l.a.hangUp(false)
+}

@@ -206,12 +206,15 @@ func (s *Shared) takeNotify(id string) {
 // notifyPrefix of the names of sd_notify sockets in the Store.
 const notifyPrefix = "notify/"
 
-// DropNotify removes a socket from the Store, by its name there, unless a process
-// that keep says to be there has it. Other names are left alone.
-func (s *Shared) DropNotify(name string, keep func(id string) bool) {
+// Drop removes what the Store keeps for a process by this name, unless keep says
+// that the process is there. Other names are left alone.
+func (s *Shared) Drop(name string, keep func(id string) bool) {
 	if id, ok := strings.CutPrefix(name, notifyPrefix); ok && !keep(id) {
 		s.takeNotify(id)
 		_ = os.Remove(s.notifyPath(id))
+	}
+	if id, ok := strings.CutPrefix(name, channelPrefix); ok && !keep(id) {
+		s.dropChannel(id)
 	}
 }
 
