@@ -134,7 +134,6 @@ func (s *Supervisor) dropStrangers(pools []*pool.Adopted) map[string]process.Pro
 		s.shared.Attempts.Drop(name, func(id string) bool { return procs[id].ID != "" })
 	}
 	record.DropLogIntents(s.opts.Store, func(app string) bool { return s.pools[app] == nil })
-	// The channels of workers (channel/ID) are to be taken up or dropped here, too.
 	return procs
 }
 
