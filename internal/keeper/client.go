@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/keeper/wire"
@@ -298,16 +296,6 @@ func (c *Client) Up() error { return c.tell(&wire.Request{Op: wire.OpUp}) }
 // Notify sends a state to systemd (sd_notify) from the keeper's pid.
 func (c *Client) Notify(state string) error {
 	return c.tell(&wire.Request{Op: wire.OpNotify, State: wire.Text(state)})
-}
-
-// Obeys says that this agent ends because of a signal, so that a successor shall
-// be told of it, too. TERM, INT and QUIT are remembered without.
-func (c *Client) Obeys(sig os.Signal) error {
-	n, ok := sig.(syscall.Signal)
-	if !ok {
-		return unix.EINVAL
-	}
-	return c.tell(&wire.Request{Op: wire.OpObeys, Signal: int(n)})
 }
 
 // Upgrade makes the keeper start exe once this agent has left by its end, and

@@ -96,7 +96,7 @@ func TestLost(t *testing.T) {
 	_, getErr := c.Store().Get("x")
 	for i, err := range []error{
 		startErr, mainErr, outputErr, getErr, c.SetMeta("a", nil), c.SetKillAt("a", time.Now()), c.Up(), c.Notify(""),
-		c.Store().Put("x", os.Stdin), c.Upgrade(os.Stdin, nil), c.End(0), c.Obeys(syscall.SIGHUP), out.Commit(1, [2]int64{}),
+		c.Store().Put("x", os.Stdin), c.Upgrade(os.Stdin, nil), c.End(0), out.Commit(1, [2]int64{}),
 	} {
 		if fault.CodeOf(err) != fault.KeeperLost {
 			t.Errorf("call %d: %v", i, err)
@@ -158,8 +158,8 @@ func TestOrders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer exe.Close()
-	err = errors.Join(c.Up(), c.Obeys(syscall.SIGHUP), c.Upgrade(exe, json.RawMessage(`{"to":"v8"}`)), c.End(7))
-	if words := l.orders.words(); err != nil || !slices.Equal(words, []string{"up", "obeys hangup", "upgrade", "end"}) {
+	err = errors.Join(c.Up(), c.Upgrade(exe, json.RawMessage(`{"to":"v8"}`)), c.End(7))
+	if words := l.orders.words(); err != nil || !slices.Equal(words, []string{"up", "upgrade", "end"}) {
 		t.Errorf("%q, %v", words, err)
 	}
 	if l.orders.code != 7 || string(l.orders.what) != `{"to":"v8"}` {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -46,9 +45,8 @@ func (n *notedOrders) words() []string {
 	return append([]string{}, n.list...)
 }
 
-func (n *notedOrders) up()                      { n.note("up") }
-func (n *notedOrders) obeys(sig syscall.Signal) { n.note("obeys " + sig.String()) }
-func (n *notedOrders) end(code int)             { n.code = code; n.note("end") }
+func (n *notedOrders) up()          { n.note("up") }
+func (n *notedOrders) end(code int) { n.code = code; n.note("end") }
 func (n *notedOrders) upgrade(exe *os.File, what json.RawMessage) {
 	n.exe, n.what = exe, what
 	n.note("upgrade")

@@ -24,21 +24,20 @@ type outputs struct {
 	done  sync.WaitGroup
 
 	mu      sync.Mutex
-	changed []*output
+	changed map[*output]struct{}
 }
 
 // output is one open spool.
 type output struct {
 	spool  *spool.Spool
 	asleep atomic.Bool // a request waits for a change
-	listed bool        // it is in changed; outputs.mu guards it
 
 	mu   sync.Mutex
 	wait wire.Request // that waits; its ID is 0: none
 }
 
 func (o *outputs) open(x *session) {
-	o.session, o.list = x, map[uint64]*output{}
+	o.session, o.list, o.changed = x, map[uint64]*output{}, map[*output]struct{}{}
 	o.more, o.ended = make(chan struct{}, 1), make(chan struct{})
 	o.done.Go(o.answerChanged)
 }
@@ -118,11 +117,7 @@ func (o *outputs) note(out *output) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if out.listed {
-		return
-	}
-	out.listed = true
-	o.changed = append(o.changed, out)
+	o.changed[out] = struct{}{}
 	select {
 	case o.more <- struct{}{}:
 	default:
@@ -139,12 +134,9 @@ func (o *outputs) answerChanged() {
 		}
 		o.mu.Lock()
 		changed := o.changed
-		o.changed = nil
-		for _, out := range changed {
-			out.listed = false
-		}
+		o.changed = map[*output]struct{}{}
 		o.mu.Unlock()
-		for _, out := range changed {
+		for out := range changed {
 			o.settle(out)
 		}
 	}

@@ -129,8 +129,6 @@ func obey(c *Client, verb, arg string) (string, error) {
 	case "end":
 		code, _ := strconv.Atoi(arg)
 		return "", c.End(code)
-	case "obeys":
-		return "", c.Obeys(syscall.SIGHUP)
 	case "garbage": // on the wire to the keeper
 		fd, _ := strconv.Atoi(os.Getenv(FDEnv))
 		_, err := unix.Write(fd, []byte("garbage\n"))

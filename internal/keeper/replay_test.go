@@ -57,7 +57,7 @@ func script(t *testing.T, c *Client, dir string) {
 	if _, err := c.Start(process.Command{ID: "b", Argv: []string{"/no/such/program"}, Dir: "/"}); fault.CodeOf(err) != fault.CommandNotFound || !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("start: %v", err)
 	}
-	err = errors.Join(c.Up(), c.Notify("READY=1"), c.Obeys(syscall.SIGHUP), c.Upgrade(null, json.RawMessage(`{"to":"v2"}`)))
+	err = errors.Join(c.Up(), c.Notify("READY=1"), c.Upgrade(null, json.RawMessage(`{"to":"v2"}`)))
 	if err != nil {
 		t.Error(err)
 	}
@@ -360,7 +360,7 @@ func TestOldAgent(t *testing.T) {
 			}
 			heard = slices.Delete(heard, n, n+1)
 		}
-		if words := l.orders.words(); !slices.Equal(words, []string{"up", "obeys hangup", "upgrade", "end"}) {
+		if words := l.orders.words(); !slices.Equal(words, []string{"up", "upgrade", "end"}) {
 			t.Errorf("%q", words)
 		}
 		l.orders.exe.Close()

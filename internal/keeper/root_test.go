@@ -186,12 +186,6 @@ func TestSignals(t *testing.T) {
 	if got := a.Hello.Signals; !slices.Equal(got, []int{2, 3, 15}) {
 		t.Errorf("the next one was told of %v", got)
 	}
-	// It has the terminal's HUP mean the end; a successor is told of it, too.
-	a.do("obeys")
-	a.tell("exit 1")
-	if got := k.agent().Hello.Signals; !slices.Equal(got, []int{2, 3, 15, 1}) {
-		t.Errorf("the one after it was told of %v", got)
-	}
 }
 
 // What comes while there is no agent is not lost.

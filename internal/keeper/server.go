@@ -25,6 +25,18 @@ import (
 // that takes longer is found by starting the same ID again.
 const startsWithin = time.Second
 
+// orders are what an agent may ask of the root process beside Starter and Store.
+// The server calls them in the order in which the agent asked; they do not block.
+type orders interface {
+	// up: the agent serves.
+	up()
+	// end: the agent is about to exit orderly; code is that of muster.
+	end(code int)
+	// upgrade: start exe, which is taken over, when this agent has left; what is
+	// told to the next agent in Hello.Upgrade (with the fault where it failed).
+	upgrade(exe *os.File, what json.RawMessage)
+}
+
 // server lets one agent at a time use a Direct and a DirectStore.
 type server struct {
 	starter process.Starter
@@ -301,8 +313,6 @@ func (x *session) order(a *arrival) error {
 		default:
 			return errors.New("systemd does not read what it is told")
 		}
-	case wire.OpObeys:
-		x.orders.obeys(syscall.Signal(a.Signal))
 	case wire.OpUpgrade:
 		if len(a.fds) != 1 {
 			return missing(a, 1)

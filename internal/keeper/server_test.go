@@ -262,7 +262,7 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte(rawHello + "\n" + `{"op":"set_meta","process":"a","meta":"AA=="}` + "\n" + `{"op":"set_main","id":3,"process":"a","pid":1}`))
 	f.Add([]byte(rawHello + "\n" + `{"op":"put","name":{"base64":"/w=="}}` + "\n" + `{"op":"take","id":2,"name":"x"}` + "\n" + `{"op":"names","id":4}`))
 	f.Add([]byte(rawHello + "\n" + `{"op":"output","id":2,"process":"a"}` + "\n" + `{"op":"wait","id":3,"out":1}` + "\n" + `{"op":"commit","out":1,"pos":-1,"skip":[1,2]}`))
-	f.Add([]byte(rawHello + "\n" + `{"op":"set_kill_at","process":"a","kill_at":-5}` + "\n" + `{"op":"end","code":-1}` + "\n" + `{"op":"obeys","signal":99}`))
+	f.Add([]byte(rawHello + "\n" + `{"op":"set_kill_at","process":"a","kill_at":-5}` + "\n" + `{"op":"end","code":-1}` + "\n" + `{"op":"unknown"}`))
 	f.Add([]byte(rawHello + "\n" + rawHello + "\n\n{}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		fake, store := processtest.NewFake(), process.NewDirectStore()

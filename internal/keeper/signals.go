@@ -3,7 +3,6 @@ package keeper
 import (
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"syscall"
 
@@ -36,22 +35,19 @@ func catch() signals {
 	return s
 }
 
-// take notes a signal and says whether it asks for the end.
-func (s *signals) take(in os.Signal) (syscall.Signal, bool) {
-	sig, ok := in.(syscall.Signal)
-	if !ok {
-		return 0, false
-	}
+// take notes a signal.
+func (s *signals) take(in os.Signal) syscall.Signal {
+	sig, _ := in.(syscall.Signal) // as all are that os/signal delivers here
 	switch sig {
 	case syscall.SIGINT:
 		s.ints++
+		s.ask(sig)
 	case syscall.SIGTERM, syscall.SIGQUIT:
+		s.ask(sig)
 	default:
 		s.waiting = append(s.waiting, sig)
-		return sig, false
 	}
-	s.ask(sig)
-	return sig, true
+	return sig
 }
 
 // ask keeps a signal that asks for the end.
@@ -63,13 +59,6 @@ func (s *signals) ask(sig syscall.Signal) {
 		}
 	}
 	if n < 2 {
-		s.asked = append(s.asked, sig)
-	}
-}
-
-// obeyed keeps a signal that an agent ends by, if it is not among them already.
-func (s *signals) obeyed(sig syscall.Signal) {
-	if !slices.Contains(s.asked, sig) {
 		s.asked = append(s.asked, sig)
 	}
 }

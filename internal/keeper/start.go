@@ -127,9 +127,7 @@ func (r *root) attend(a *agent) fate {
 
 // forward gives a signal to the agent; too many end it.
 func (r *root) forward(a *agent, in os.Signal) {
-	if sig, _ := r.signals.take(in); sig != 0 {
-		a.session.forward(sig)
-	}
+	a.session.forward(r.signals.take(in))
 	r.signals.drain() // they do not wait for a successor
 	if r.signals.forced() {
 		a.fate.forced = true
@@ -140,9 +138,6 @@ func (r *root) forward(a *agent, in os.Signal) {
 // heed acts upon what the agent has asked for.
 func (r *root) heed(a *agent) {
 	w := a.wishes.take()
-	for _, sig := range w.obeyed {
-		r.signals.obeyed(sig)
-	}
 	if w.next != nil {
 		a.fate.next.discard()
 		a.fate.next = w.next
@@ -201,7 +196,6 @@ type wished struct {
 	isUp, ended bool
 	code        int
 	next        *upgrade
-	obeyed      []syscall.Signal
 }
 
 var _ orders = (*wishes)(nil)
@@ -227,10 +221,6 @@ func (w *wishes) take() wished {
 func (w *wishes) up() { w.add(func(n *wished) { n.isUp = true }) }
 
 func (w *wishes) end(code int) { w.add(func(n *wished) { n.ended, n.code = true, code }) }
-
-func (w *wishes) obeys(sig syscall.Signal) {
-	w.add(func(n *wished) { n.obeyed = append(n.obeyed, sig) })
-}
 
 func (w *wishes) upgrade(exe *os.File, what json.RawMessage) {
 	w.add(func(n *wished) {

@@ -41,7 +41,6 @@ const (
 	OpNames     = "names"
 	OpUp        = "up"
 	OpNotify    = "notify"
-	OpObeys     = "obeys"
 	OpUpgrade   = "upgrade"
 	OpEnd       = "end"
 )
@@ -70,7 +69,6 @@ type Request struct {
 	Skip     *[2]int64       `json:"skip,omitempty"`
 	Name     Text            `json:"name,omitempty"`
 	State    Text            `json:"state,omitempty"`
-	Signal   int             `json:"signal,omitempty"`
 	What     json.RawMessage `json:"what,omitempty"`
 	Code     int             `json:"code,omitempty"`
 }
