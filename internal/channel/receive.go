@@ -75,6 +75,9 @@ func (c *Conn) Receive(ctx context.Context) (Frame, error) {
 	}
 	f, err := next(ctx)
 	if err != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
+		if in.pieces != nil && errors.Is(err, io.EOF) {
+			c.mark.set(false) // nobody will receive the rest of that line
+		}
 		in.end(err)
 	}
 	return f, err
