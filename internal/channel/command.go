@@ -15,10 +15,6 @@ const (
 	CmdPong   = "MUSTER_PONG"
 )
 
-// Internal says that a frame is a command of Node.js or muster, and not a message
-// of user code.
-func Internal(data []byte) bool { return Command(data) != "" }
-
 // Command is the cmd of an internal frame: an object whose "cmd" is a string that
 // begins with NODE_ or MUSTER_ and is longer than that. "": it is a message of user
 // code, whatever it looks like, or no JSON at all. The order of the keys does not

@@ -25,13 +25,6 @@ const (
 	fdQueueMax = 1024
 )
 
-// EnvFD and EnvNodeFD are the variables that tell a worker the number of its end.
-// Node.js removes its own from its environment.
-const (
-	EnvFD     = "MUSTER_CHANNEL_FD"
-	EnvNodeFD = "NODE_CHANNEL_FD"
-)
-
 var (
 	// ErrFull says that the frame was not sent, as too much waits already.
 	ErrFull = errors.New("the channel is full")

@@ -35,7 +35,7 @@ func node(t *testing.T, o Options) (a *Conn, c *child) {
 	ours, theirs := rawPair(t)
 	defer unix.Close(theirs)
 	a = open(t, ours, o)
-	return a, start(t, []string{EnvNodeFD + "=3"}, []int{theirs}, "node", script)
+	return a, start(t, []string{"NODE_CHANNEL_FD=3"}, []int{theirs}, "node", script)
 }
 
 // fromNode is the next frame, unpacked.
@@ -57,7 +57,7 @@ func fromNode(t *testing.T, c *Conn) (f Frame, m struct {
 func TestNode(t *testing.T) {
 	both(t, func(t *testing.T, peek bool) {
 		a, c := node(t, Options{Peek: peek})
-		if f, m := fromNode(t, a); m.Up == "" || !m.Env || Internal(f.Data) {
+		if f, m := fromNode(t, a); m.Up == "" || !m.Env || Command(f.Data) != "" {
 			t.Fatalf("%s", f.Data)
 		}
 		for i := range 100 {

@@ -72,18 +72,6 @@ func (p Project) AsDeclared() spec.Spec {
 	return s
 }
 
-// Scaled lists the apps whose size is not the declared one, sorted.
-func (p Project) Scaled() []string {
-	var names []string
-	for name, size := range sizes(p.Spec) {
-		if declared, known := p.Declared[name]; known && declared != size {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 func sizes(s spec.Spec) map[string]int {
 	m := map[string]int{}
 	for _, app := range s.Apps {

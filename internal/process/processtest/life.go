@@ -64,13 +64,6 @@ func (l *Life) CutAfter(n int) {
 	l.last = l.deeds + n
 }
 
-// Deeds counts the calls that have changed something.
-func (l *Life) Deeds() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.deeds
-}
-
 // Dead is closed when the Life was cut.
 func (l *Life) Dead() <-chan struct{} { return l.dead }
 

@@ -60,13 +60,12 @@ func (s *Shared) openChannel(id string) (conn *channel.Conn, theirs *os.File, er
 	if err != nil {
 		return nil, nil, fault.New(fault.StartFailed, "cannot make a channel: %w", err)
 	}
-	ours, theirs := os.NewFile(uintptr(our), "channel"), os.NewFile(uintptr(other), "channel")
-	defer ours.Close()
-	if err := s.Store.Put(channelPrefix+id, ours); err != nil {
-		theirs.Close()
+	conn, theirs = s.speak(our, id), os.NewFile(uintptr(other), "channel")
+	if err := conn.Lend(func(f *os.File) error { return s.Store.Put(channelPrefix+id, f) }); err != nil {
+		_, _ = conn.Close(), theirs.Close()
 		return nil, nil, fault.New(fault.StartFailed, "cannot keep the channel: %w", err)
 	}
-	return s.speak(copyOf(ours), id), theirs, nil
+	return conn, theirs, nil
 }
 
 // copyOf is a raw duplicate of a descriptor; -1 when there can be none, which

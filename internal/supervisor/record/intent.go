@@ -4,9 +4,8 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 )
 
@@ -20,11 +19,9 @@ func LogIntent(store process.Store, app string) (*os.File, error) {
 	if f != nil || err != nil {
 		return f, err
 	}
-	fd, err := unix.MemfdCreate("muster log "+app, unix.MFD_CLOEXEC)
-	if err != nil {
+	if f, err = output.NewIntent(); err != nil {
 		return nil, fault.New(fault.LogWrite, "cannot keep the log's place: %w", err)
 	}
-	f = os.NewFile(uintptr(fd), logPrefix+app)
 	if err := store.Put(logPrefix+app, f); err != nil {
 		f.Close()
 		return nil, fault.New(fault.LogWrite, "cannot keep the log's place: %w", err)
