@@ -16,7 +16,7 @@ func (c *Client) Output(id string) (process.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return spool.FollowWith(string(a.reply.Dir), tail{c, a.reply.Out}, c.buffers), nil
+	return spool.Follow(string(a.reply.Dir), tail{c, a.reply.Out}, c.buffers), nil
 }
 
 // tail is a spool.Tail across the socket.

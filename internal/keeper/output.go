@@ -1,14 +1,12 @@
 package keeper
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 
 	"github.com/muster-run/muster/internal/keeper/wire"
-	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/spool"
 )
 
@@ -89,8 +87,8 @@ func (o *outputs) begin(id string) (*wire.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Reading(true); errors.Is(err, spool.ErrBusy) {
-		return nil, process.ErrOutputBusy
+	if err := s.Reading(true); err != nil {
+		return nil, err
 	}
 	out := &output{spool: s}
 	o.last++

@@ -83,7 +83,7 @@ func agent() error {
 	}()
 	for i, dir := range o.Dirs {
 		w := Worker{ID: fmt.Sprint("source ", i), Slot: i, PID: 1000 + i, Adopted: true}
-		all = append(all, l.Attach(context.Background(), w, spool.Follow(dir, tails[i]), nil))
+		all = append(all, l.Attach(context.Background(), w, spool.Follow(dir, tails[i], spool.NewBuffers()), nil))
 	}
 	for _, a := range all {
 		<-a.Done()

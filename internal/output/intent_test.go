@@ -184,7 +184,7 @@ func TestKilledAtEachByte(t *testing.T) {
 		}
 		o.Intent = copied(t, mustDup(t, left))
 		l := open(t, o)
-		done(t, l.Attach(t.Context(), Worker{ID: "a"}, spool.Follow(dir, still{s}), nil))
+		done(t, l.Attach(t.Context(), Worker{ID: "a"}, spool.Follow(dir, still{s}, spool.NewBuffers()), nil))
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

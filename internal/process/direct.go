@@ -26,7 +26,7 @@ var ErrUnknownID = errors.New("no process with this id")
 var ErrNoSpool = errors.New("the process has no spool")
 
 // ErrOutputBusy is the answer for a second reader.
-var ErrOutputBusy = errors.New("the output has a reader already")
+var ErrOutputBusy = spool.ErrBusy
 
 // ErrClosed is the answer of a Starter that was closed.
 var ErrClosed = errors.New("the starter is closed")
@@ -51,22 +51,6 @@ type Options struct {
 
 // Capabilities say what this machine lets a Direct do.
 type Capabilities = cgroup.Capabilities
-
-// ReadSpool reads what an ended agent has left in a spool directory: from the
-// committed position to the last whole chunk, then io.EOF. No Starter may be
-// writing there.
-func ReadSpool(dir string) (Output, error) { return asOutput(spool.Read(dir)) }
-
-// asOutput keeps a nil *Reader from becoming an Output that is not nil.
-func asOutput(r *spool.Reader, err error) (Output, error) {
-	switch {
-	case errors.Is(err, spool.ErrBusy):
-		return nil, ErrOutputBusy
-	case err != nil:
-		return nil, err
-	}
-	return r, nil
-}
 
 // Direct is the Starter whose processes are the agent's own children. It keeps
 // an ended process as a zombie until Ack, so that its pid, group and session
@@ -371,6 +355,19 @@ func (d *Direct) SetKillAt(id string, t time.Time) error {
 func (d *Direct) Output(id string) (Output, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s, err := d.spool(id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Reader()
+	if err != nil {
+		return nil, err // a nil *Reader would be an Output that is not nil
+	}
+	return r, nil
+}
+
+// spool is the spool of a process; mu is held.
+func (d *Direct) spool(id string) (*spool.Spool, error) {
 	e, err := d.find(id)
 	switch {
 	case err != nil:
@@ -378,7 +375,7 @@ func (d *Direct) Output(id string) (Output, error) {
 	case e.spool == nil:
 		return nil, ErrNoSpool
 	}
-	return asOutput(e.spool.Reader())
+	return e.spool, nil
 }
 
 // killOverdue ends the groups whose deadline passes.

@@ -87,7 +87,7 @@
 // left and nothing came for 200 ms more; what a stranger that was handed the
 // pipe prints later is lost. Ack ends it at once, with what the pipes hold then;
 // a reader that is open can still read all of it, and its Close removes the
-// files. Close of a Direct leaves them to ReadSpool.
+// files. Close of a Direct leaves them.
 //
 // # Deadline
 //

@@ -69,12 +69,5 @@ func WithFDs(files []*os.File, do func(fds []int) error) error {
 func (d *Direct) Spool(id string) (*spool.Spool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e, err := d.find(id)
-	switch {
-	case err != nil:
-		return nil, err
-	case e.spool == nil:
-		return nil, ErrNoSpool
-	}
-	return e.spool, nil
+	return d.spool(id)
 }

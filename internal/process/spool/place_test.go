@@ -21,6 +21,16 @@ type got struct {
 	skipped   int
 }
 
+// left reads what a Spool that is gone has left in its directory: from the
+// committed place to the last whole chunk, then io.EOF.
+func left(dir string) (*Reader, error) {
+	s := &Spool{dir: dir, closed: true, buffers: NewBuffers()}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	return s.Reader()
+}
+
 func next(t *testing.T, r *Reader) got {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -84,10 +94,10 @@ func TestPlaceWithSkips(t *testing.T) {
 	}
 	out.Close()
 	check("the same writer", open(t, s))
-	follower := Follow(dir, local{s})
+	follower := Follow(dir, local{s}, NewBuffers())
 	check("a follower", follower)
 	s.Close(false)
-	later, err := Read(dir)
+	later, err := left(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +201,7 @@ func TestReadingByAnother(t *testing.T) {
 	if _, err := s.Reader(); !errors.Is(err, ErrBusy) {
 		t.Errorf("%v", err)
 	}
-	out := Follow(dir, local{s})
+	out := Follow(dir, local{s}, NewBuffers())
 	s.Close(true)
 	if g := next(t, out); g.text != "text" {
 		t.Errorf("%+v", g)
@@ -221,7 +231,7 @@ func TestFollowHeld(t *testing.T) {
 	if err := os.Rename(dir+".away", dir); err != nil {
 		t.Fatal(err)
 	}
-	out := Follow(dir, local{s})
+	out := Follow(dir, local{s}, NewBuffers())
 	for _, w := range []got{{1, "on disk", 0, at(7), 0}, {2, "held 1", at(7), at(7, 6), 0}, {1, "held 2", at(7, 6), at(7, 6, 6), 0}} {
 		if g := next(t, out); g != w {
 			t.Errorf("%+v, want %+v", g, w)
@@ -245,7 +255,7 @@ func (lost) Commit(int64, [2]int64) error               { return io.ErrUnexpecte
 func (lost) Close() error                               { return nil }
 
 func TestFollowLosesItsWriter(t *testing.T) {
-	out := Follow(t.TempDir(), lost{})
+	out := Follow(t.TempDir(), lost{}, NewBuffers())
 	if _, _, _, err := out.Next(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%v", err)
 	}
@@ -348,7 +358,7 @@ func TestFollowFromAnywhere(t *testing.T) {
 				s.change()
 			}()
 			for over := false; !over; {
-				out := Follow(dir, local{s})
+				out := Follow(dir, local{s}, NewBuffers())
 				over = m.session(t, out, rnd)
 				out.Close()
 			}

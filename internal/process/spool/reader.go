@@ -46,27 +46,11 @@ func NewBuffers() *sync.Pool {
 	return &sync.Pool{New: func() any { return new(buffer) }}
 }
 
-// Read reads what an ended agent has left in a spool directory: from the
-// committed place to the last whole chunk, then io.EOF. No Starter may be
-// writing there.
-func Read(dir string) (*Reader, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, err
-	}
-	s := &Spool{dir: dir, closed: true, buffers: NewBuffers()}
-	if err := s.load(); err != nil {
-		return nil, err
-	}
-	return s.Reader()
-}
-
 // Follow reads the spool that another process keeps in a directory, through a
 // Tail to that process; the caller has made sure that it is the only reader. It
-// begins at the place that the Tail tells at the first Next.
-func Follow(dir string, tail Tail) *Reader { return FollowWith(dir, tail, NewBuffers()) }
-
-// FollowWith is Follow with a pool of buffers (NewBuffers) that many readers share.
-func FollowWith(dir string, tail Tail, buffers *sync.Pool) *Reader {
+// begins at the place that the Tail tells at the first Next. buffers (NewBuffers)
+// are shared by many readers.
+func Follow(dir string, tail Tail, buffers *sync.Pool) *Reader {
 	return &Reader{dir: dir, tail: tail, buffers: buffers}
 }
 
@@ -75,7 +59,7 @@ func (s *Spool) Reader() (*Reader, error) {
 	if err := s.Reading(true); err != nil {
 		return nil, err
 	}
-	return FollowWith(s.dir, local{s}, s.buffers), nil
+	return Follow(s.dir, local{s}, s.buffers), nil
 }
 
 // Next blocks until there is more, and returns io.EOF after the last byte. data

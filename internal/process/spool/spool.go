@@ -448,7 +448,7 @@ func (s *Spool) Done() bool {
 }
 
 // Close frees the files; with forget they are removed, when no reader is open
-// (else when it closes). Without, a later agent can read on with Read.
+// (else when it closes). Without, they stay.
 func (s *Spool) Close(forget bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -183,7 +183,7 @@ func TestSpoolContinues(t *testing.T) {
 	}
 	s.Close(false)
 
-	later, err := Read(dir)
+	later, err := left(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestSpoolTornTail(t *testing.T) {
 		if cut == size {
 			want += "second"
 		}
-		out, err := Read(dir)
+		out, err := left(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -392,7 +392,7 @@ func FuzzRead(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		out, err := Read(dir)
+		out, err := left(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
