@@ -4,20 +4,36 @@ import (
 	"context"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/keeper/wire"
 	"github.com/muster-run/muster/internal/process"
 )
 
-// Store is what the keeper holds by name. Put does not wait for the keeper, which
-// tells of what went wrong by Troubles.
+// Store is what the keeper holds by name. Put does not wait for an answer: the
+// keeper tells of what went wrong by Troubles.
 func (c *Client) Store() process.Store { return clientStore{c} }
 
 type clientStore struct{ c *Client }
 
-// Put implements process.Store.
+// crowded is how many frames may wait for the keeper before a Put waits for it, and
+// patience for how long. Each holds a descriptor, and the channel bounds those:
+// workers that say a lot have their record saved faster than a keeper on a busy
+// machine reads.
+const (
+	crowded  = 64
+	patience = 5 * time.Second
+)
+
+// Put implements process.Store. It does not wait for an answer, but for what was put
+// before, if that is much; when the keeper does not read at all, it fails in the end.
 func (s clientStore) Put(name string, f *os.File) error {
+	if frames, _ := s.c.conn.Waiting(); frames >= crowded {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = s.c.conn.Flush(ctx) // what is wrong shows below
+	}
 	return process.WithFDs([]*os.File{f}, func(fds []int) error {
 		return s.c.tell(&wire.Request{Op: wire.OpPut, Name: wire.Text(name)}, fds...)
 	})
