@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
 )
 
 // A call that finds nobody tries again for as long as an agent is about to come.
@@ -94,7 +96,8 @@ func TestOnlyQuestionsAreRepeated(t *testing.T) {
 func TestAnswerTime(t *testing.T) {
 	free := make(chan bool)
 	path := agent(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
+		if r.Method == http.MethodGet || r.URL.Path == "/v1/diff" {
+			io.Copy(io.Discard, r.Body) // or the end of the client is not seen
 			<-r.Context().Done()
 			return
 		}
@@ -104,9 +107,12 @@ func TestAnswerTime(t *testing.T) {
 	c := New(Options{Socket: path, AnswerTime: 20 * time.Millisecond, Alive: func() bool { return true }})
 	done := make(chan error, 1)
 	go func() { _, err := c.Reload(t.Context(), api.Order{Selector: "web"}); done <- err }()
-	_, err := c.Status(t.Context())
-	if f := wantCode(t, err, fault.AgentUnreachable); !strings.Contains(f.Text, "within 20ms") {
-		t.Error(f)
+	_, asked := c.Status(t.Context())
+	_, compared := c.Diff(t.Context(), spec.Spec{})
+	for _, err := range []error{asked, compared} {
+		if f := wantCode(t, err, fault.AgentUnreachable); !strings.Contains(f.Text, "within 20ms") {
+			t.Error(f)
+		}
 	}
 	close(free)
 	if err := <-done; err != nil {

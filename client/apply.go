@@ -20,7 +20,7 @@ func (c *Client) Spec(ctx context.Context, secrets bool) (spec.Spec, error) {
 
 // Diff says what Apply would change.
 func (c *Client) Diff(ctx context.Context, s spec.Spec) ([]spec.Change, error) {
-	r, err := post[api.ApplyResult](ctx, c, "/v1/diff", api.ApplyRequest{Spec: s, DryRun: true})
+	r, err := ask[api.ApplyResult](ctx, c, "/v1/diff", api.ApplyRequest{Spec: s, DryRun: true})
 	return r.Changes, err
 }
 

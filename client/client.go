@@ -90,12 +90,19 @@ func get[Out any](ctx context.Context, c *Client, path string, q url.Values) (Ou
 
 // post sends in and decodes the answer.
 func post[Out any](ctx context.Context, c *Client, path string, in any) (Out, error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		var none Out
-		return none, fault.New(fault.Internal, "cannot encode the request: %w", err)
+	return send[Out](ctx, c, call{method: http.MethodPost, path: path}, in)
+}
+
+// ask is post of what changes nothing and needs no work, like get.
+func ask[Out any](ctx context.Context, c *Client, path string, in any) (Out, error) {
+	return send[Out](ctx, c, call{method: http.MethodPost, path: path, question: true}, in)
+}
+
+func send[Out any](ctx context.Context, c *Client, r call, in any) (out Out, err error) {
+	if r.body, err = json.Marshal(in); err != nil {
+		return out, fault.New(fault.Internal, "cannot encode the request: %w", err)
 	}
-	return exchange[Out](ctx, c, call{method: http.MethodPost, path: path, body: body})
+	return exchange[Out](ctx, c, r)
 }
 
 func exchange[Out any](ctx context.Context, c *Client, r call) (Out, error) {
@@ -148,7 +155,11 @@ type call struct {
 	query        url.Values
 	header       http.Header
 	body         []byte
+	question     bool // it only asks, whatever the method
 }
+
+// asks says that nothing is changed, and that the answer needs no work.
+func (r call) asks() bool { return r.question || r.method == http.MethodGet }
 
 // open sends a request and returns the answer once its header is there. Where
 // nobody is there to take it, it tries again (Options.Alive).
@@ -173,7 +184,7 @@ func (c *Client) patient(r call, err error) bool {
 	}
 	var op *net.OpError
 	unheard := errors.As(err, &op) && op.Op == "dial"
-	return (unheard || r.method == http.MethodGet) && c.options.Alive()
+	return (unheard || r.asks()) && c.options.Alive()
 }
 
 // send sends a request once.
@@ -192,7 +203,7 @@ func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
 	if c.options.Version != "" {
 		q.Header.Set(api.VersionHeader, c.options.Version)
 	}
-	if r.method == http.MethodGet {
+	if r.asks() {
 		return c.asks.Do(q)
 	}
 	return c.orders.Do(q)

@@ -11,12 +11,13 @@ import (
 )
 
 // answerTime is how long an agent may take to begin an answer that needs no work
-// before it counts as hanging.
-const answerTime = 5 * time.Second
+// before it counts as hanging; also how long is waited for the next agent. It is
+// longer than the keeper ever pauses between two (5s).
+const answerTime = 8 * time.Second
 
 func (s *session) dial(t project.Target) *client.Client {
 	return client.New(client.Options{
-		Socket: t.Paths.Socket, Version: serve.Version(), AnswerTime: answerTime,
+		Socket: t.Paths.Socket, Version: serve.Version(), AnswerTime: answerTime, Patience: answerTime,
 		Alive: func() bool { _, held := agent.LockHolder(t.Paths); return held },
 		SkewWarning: func(theirs, own string) {
 			s.note("warning: the agent is muster %s and this command is %s; `muster upgrade` makes the agent this one, and touches no worker", theirs, own)

@@ -2,6 +2,9 @@ package project
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -20,18 +23,38 @@ func (t Target) Unreachable(err error) error {
 	rec, known := t.Paths.Recorded()
 	switch {
 	case held && known && rec.PID == pid && rec.AgentPID != pid:
-		return fault.New(fault.AgentUnreachable, "the agent of project %s (pid %d) does not answer; its keeper (pid %d) lives, and what runs is untouched",
-			t.Name, rec.AgentPID, pid).
-			At(t.Paths.Socket).WithFix("try again in a moment; if it hangs, kill -9 its pid: the keeper starts another; its log is " + t.Paths.Log)
+		return t.silent(rec)
 	case held:
 		return fault.New(fault.AgentUnreachable, "the agent of project %s (pid %d) does not answer", t.Name, pid).
 			At(t.Paths.Socket).WithFix("it may just be starting or ending: try again; its log is " + t.Paths.Log)
 	case known:
-		return fault.New(fault.AgentUnreachable, "no agent runs for project %s: muster (pid %d) was killed", t.Name, rec.PID).
+		return fault.New(fault.AgentUnreachable, "no agent runs for project %s: muster (pid %d) was killed, or gave up", t.Name, rec.PID).
 			WithFix("`muster up -d` ends what it has left and starts everything again; its log is " + t.Paths.Log)
 	}
 	return noAgent("no agent runs for project " + t.Name)
 }
+
+// silent says which of agent and keeper are there while the lock is held and
+// nobody answers. The agent of the record may be gone and its successor still to
+// come: then there is nothing to kill.
+func (t Target) silent(rec agent.Record) *fault.Fault {
+	f := fault.New(fault.AgentUnreachable, "the agent of project %s (pid %d) does not answer; its keeper (pid %d) lives, and what runs is untouched",
+		t.Name, rec.AgentPID, rec.PID).
+		WithFix("try again in a moment; if it hangs, kill -9 its pid: the keeper starts another; its log is " + t.Paths.Log)
+	switch {
+	case !lives(rec.PID):
+		f = fault.New(fault.AgentUnreachable, "the agent of project %s (pid %d) does not answer, and its keeper (pid %d) is gone", t.Name, rec.AgentPID, rec.PID).
+			WithFix(fmt.Sprintf("kill -9 %d, then `muster up -d`: it ends what is left and starts everything again; the log is %s", rec.AgentPID, t.Paths.Log))
+	case !lives(rec.AgentPID):
+		f = fault.New(fault.AgentUnreachable, "the agent of project %s (pid %d) is gone; its keeper (pid %d) starts the next one, and what runs is untouched",
+			t.Name, rec.AgentPID, rec.PID).
+			WithFix("try again in a moment; why agents end says the log, " + t.Paths.Log)
+	}
+	return f.At(t.Paths.Socket)
+}
+
+// lives says that there is a process of this number.
+func lives(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // NotRunning is Unreachable for commands that look: exit code 3 instead of 5.
 func (t Target) NotRunning(err error) error {
