@@ -3,6 +3,7 @@ package attempt
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -26,6 +27,9 @@ const (
 	// lastFrames is how long an agent that leaves waits for what is on its way to
 	// a worker.
 	lastFrames = 500 * time.Millisecond
+	// So many frames, or bytes, may wait for a worker before its pings are no longer
+	// answered.
+	answersMax, answersBytes = 256, 1 << 20
 )
 
 // Channels counts what went over the channels of all workers since this agent
@@ -123,8 +127,12 @@ func (a *Attempt) listen() {
 	}
 	conn := a.channel
 	a.cfg.Shared.Errands.Go(func() {
+		var pace pace
 		for {
 			f, err := conn.Receive(a.life)
+			if errors.Is(err, channel.ErrFrameTooLong) {
+				a.cutOff(conn)
+			}
 			if err != nil {
 				return
 			}
@@ -134,8 +142,49 @@ func (a *Attempt) listen() {
 			if !a.heard(conn, f.Data) {
 				return
 			}
+			pace.keep(a.life, len(f.Data))
 		}
 	})
+}
+
+// cutOff ends the channel of a worker that cannot be understood any more, and tells
+// the worker so by the end. A successor must not read on in the middle of the line.
+func (a *Attempt) cutOff(conn *channel.Conn) {
+	_ = conn.Close()
+	a.cfg.Shared.dropChannel(a.id)
+	a.post(func() {
+		a.cfg.Events.Warned(fault.New(fault.BadChannel, "it sent a line of more than %d MiB, so its channel was closed", channel.FrameMax>>20))
+	})
+}
+
+const (
+	// paceFrames is how many frames of a worker are heard in a second; paceBytes of
+	// a frame count as another one.
+	paceFrames = 1000
+	paceBytes  = 16 << 10
+)
+
+// pace slows down a worker that never stops talking: it finds its socket full, and
+// costs the agent little.
+type pace struct {
+	from   time.Time // of the second that is counted
+	frames int
+}
+
+// keep is called after each frame and waits for the next second when this one is
+// used up, unless ctx ends.
+func (p *pace) keep(ctx context.Context, size int) {
+	if now := time.Now(); now.Sub(p.from) >= time.Second {
+		p.from, p.frames = now, 0
+	}
+	p.frames += 1 + size/paceBytes
+	if p.frames < paceFrames {
+		return
+	}
+	select {
+	case <-time.After(time.Until(p.from.Add(time.Second))):
+	case <-ctx.Done():
+	}
 }
 
 // heard deals with one frame, and returns once that is recorded: the frame leaves
@@ -156,9 +205,13 @@ func (a *Attempt) heard(conn *channel.Conn, data []byte) bool {
 		if len(frame.ID) == 0 {
 			frame.ID = json.RawMessage("null")
 		}
+		// A worker that does not read gets no answer: what waits is our memory.
+		if frames, bytes := conn.Waiting(); frames >= answersMax || bytes >= answersBytes {
+			return true
+		}
 		answer, err := json.Marshal(map[string]any{"cmd": channel.CmdPong, "id": frame.ID})
 		if err == nil {
-			_ = conn.Send(answer) // a worker that does not read gets no answer
+			_ = conn.Send(answer) // it fails when the worker is gone
 		}
 		return true
 	case channel.CmdReady:

@@ -2,11 +2,14 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -78,6 +81,7 @@ func (l *line) attempt(ctx context.Context) *Attempt {
 			Ready:  func() { l.said <- "ready" },
 			Status: func(text string) { l.said <- "status " + text },
 			Torn:   func(f *fault.Fault) { l.said <- "torn " + string(f.Code) },
+			Warned: func(f *fault.Fault) { l.said <- "warned " + string(f.Code) },
 		},
 	})
 	a.app, a.running, a.needs = app, true, needNotify
@@ -220,6 +224,78 @@ func TestTornChannelIsNotUsed(t *testing.T) {
 	}
 	l.shared.forget(l.a.id)
 	l.gone()
+}
+
+// A line without an end closes the channel, for a successor too; the worker is told
+// by the end of it.
+func TestEndlessLineCutsOff(t *testing.T) {
+	l := newLine(t)
+	l.open()
+	ended := make(chan error)
+	go func() {
+		_, err := l.worker.Receive(t.Context())
+		ended <- err
+	}()
+	if err := l.worker.Send([]byte(strings.Repeat("x", channel.FrameMax+(1<<20)))); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.next(); got != "warned E-BAD-CHANNEL" {
+		t.Error(got)
+	}
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Errorf("the worker reads %v", err)
+	}
+	l.gone()
+	if conn, torn := l.shared.adoptChannel(l.a.id); conn != nil || torn != nil {
+		t.Errorf("a successor finds %v, %v", conn, torn)
+	}
+	l.a.hangUp(false)
+}
+
+// Pings of a worker that never reads cost no memory; what it says is still heard.
+func TestPingsWithoutReading(t *testing.T) {
+	l := newLine(t)
+	l.open()
+	ping := `{"cmd":"MUSTER_PING","id":"` + strings.Repeat("x", 20<<10) + `"}`
+	for range 400 {
+		l.send(ping)
+	}
+	l.send(`{"cmd":"MUSTER_STATUS","text":"still there"}`)
+	if got := l.next(); got != "status still there" {
+		t.Error(got)
+	}
+	if frames, bytes := l.a.channel.Waiting(); frames > answersMax || bytes > 2*answersBytes {
+		t.Errorf("%d frames, %d bytes wait", frames, bytes)
+	}
+	l.a.hangUp(false)
+}
+
+// A thousand frames in a second are heard at once, more are not.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pace
+		begin := time.Now()
+		for range paceFrames - 1 {
+			p.keep(t.Context(), 10)
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("waited %s", d)
+		}
+		p.keep(t.Context(), 10)
+		if d := time.Since(begin); d != time.Second {
+			t.Errorf("waited %s", d)
+		}
+		p.keep(t.Context(), paceFrames*paceBytes)
+		if d := time.Since(begin); d != 2*time.Second {
+			t.Errorf("waited %s for much", d)
+		}
+		ctx, end := context.WithCancel(t.Context())
+		end()
+		p.keep(ctx, paceFrames*paceBytes)
+		if d := time.Since(begin); d != 2*time.Second {
+			t.Errorf("waited %s after the end", d)
+		}
+	})
 }
 
 // A worker gets its end behind its listeners, and no other descriptor of it.
