@@ -66,11 +66,13 @@ func commentText(doc *ast.CommentGroup) string {
 }
 
 // constantLike is errors.New(…), regexp.MustCompile(…), a composite literal, or
-// a conversion such as fs.FS(x).
+// another room's error.
 func constantLike(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.CompositeLit:
 		return true
+	case *ast.SelectorExpr:
+		return strings.HasPrefix(e.Sel.Name, "Err")
 	case *ast.CallExpr:
 		sel, ok := e.Fun.(*ast.SelectorExpr)
 		if !ok {
