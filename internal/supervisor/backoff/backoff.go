@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -64,21 +65,13 @@ func Judge(e End) Accident {
 	return a
 }
 
-// Tries counts the accidents of one worker. It is a value: what it refers to is
-// never changed.
-type Tries struct {
-	Count int             // accidents since the last sound run: the exponent
-	Row   int             // failed starts in a row
-	Runs  []time.Duration // how long the latest failed starts ran, at most limit
-}
-
-// Failed notes one accident and says how long to wait, or to give up: limit
+// Failed counts one more accident and says how long to wait, or to give up: limit
 // failed starts in a row whose running times together are within the window.
 // The waits do not count, so that the answer does not depend on the back-off.
-// jitter is uniform in [-1, 1].
-func (t Tries) Failed(a Accident, rules spec.Restart, jitter float64) (next Tries, delay time.Duration, giveUp bool) {
+// jitter is uniform in [-1, 1]. What t refers to is not changed.
+func Failed(t record.Tries, a Accident, rules spec.Restart, jitter float64) (next record.Tries, delay time.Duration, giveUp bool) {
 	if a.Sound {
-		t = Tries{}
+		t = record.Tries{}
 	}
 	t.Count++
 	if a.Early {

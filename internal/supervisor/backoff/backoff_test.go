@@ -4,15 +4,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
 // Back-off covers every exit, doubles, is capped, and resets after a sound run.
 func TestBackoffDoublesAndResets(t *testing.T) {
 	rules := spec.DefaultApp("x").Restart
-	var n Tries
+	var n record.Tries
 	failed := func(a Accident, jitter float64) (d time.Duration, up bool) {
-		n, d, up = n.Failed(a, rules, jitter)
+		n, d, up = Failed(n, a, rules, jitter)
 		return d, up
 	}
 	soon := Accident{Ran: 2 * time.Second}
@@ -37,13 +38,13 @@ func TestBackoffDoublesAndResets(t *testing.T) {
 func TestGivesUp(t *testing.T) {
 	rules := spec.DefaultApp("x").Restart
 	for ran, want := range map[time.Duration]bool{5 * time.Second: true, 7 * time.Second: false} {
-		var n, nine Tries
+		var n, nine record.Tries
 		up := false
 		for i := range rules.Limit {
 			if i == rules.Limit-1 {
 				nine = n
 			}
-			n, _, up = n.Failed(Accident{Early: true, Ran: ran}, rules, 0)
+			n, _, up = Failed(n, Accident{Early: true, Ran: ran}, rules, 0)
 		}
 		if up != want {
 			t.Errorf("%d starts of %s: gave up %v", rules.Limit, ran, up)
@@ -51,7 +52,7 @@ func TestGivesUp(t *testing.T) {
 		if nine.Row != rules.Limit-1 || len(nine.Runs) != rules.Limit-1 {
 			t.Errorf("the earlier value is %+v", nine)
 		}
-		if _, _, up = n.Failed(Accident{Ran: time.Hour}, rules, 0); up {
+		if _, _, up = Failed(n, Accident{Ran: time.Hour}, rules, 0); up {
 			t.Error("gave up after a long run")
 		}
 	}
@@ -61,10 +62,10 @@ func TestGivesUp(t *testing.T) {
 func TestNoLimit(t *testing.T) {
 	rules := spec.DefaultApp("x").Restart
 	rules.Limit = 0
-	var n Tries
+	var n record.Tries
 	for range 100 {
 		var up bool
-		if n, _, up = n.Failed(Accident{Early: true}, rules, 0); up || len(n.Runs) > 0 {
+		if n, _, up = Failed(n, Accident{Early: true}, rules, 0); up || len(n.Runs) > 0 {
 			t.Fatalf("%+v", n)
 		}
 	}

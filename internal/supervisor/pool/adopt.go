@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
@@ -132,7 +133,9 @@ func (a *adoption) resume(procs map[string]process.Proc, dependencies Dependenci
 func (w *worker) resume(v record.Worker, procs map[string]process.Proc) (alive bool) {
 	if v.Process.ID == "" {
 		if w.State == event.Backoff {
-			w.wait(w.remaining())
+			left := record.Left(w.Next, w.Delay)
+			w.Next = time.Now().Add(left)
+			w.wait(left)
 		}
 		return false
 	}
@@ -149,7 +152,7 @@ func (w *worker) resume(v record.Worker, procs map[string]process.Proc) (alive b
 // lost: the Starter does not know the process. It was never started, so there is
 // no accident to count.
 func (w *worker) lost() {
-	if w.Goal == goalStop {
+	if w.Goal == record.Stop {
 		w.transition(event.Stopped, w.Why)
 		return
 	}

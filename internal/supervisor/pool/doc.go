@@ -33,7 +33,7 @@
 //
 // Every state that waits has an exit on failure: starting has the ready
 // timeout, draining the stop timeout, stopping ends by SIGKILL, back-off by its
-// timer. A planned end (goalStop, goalAgain) is never an accident; an end that
+// timer. A planned end (record.Stop, record.Again) is never an accident; an end that
 // muster itself forces on a worker that failed (condemn) always is.
 //
 // # Invariants

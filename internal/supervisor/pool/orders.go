@@ -8,6 +8,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/internal/supervisor/steps"
 	"github.com/muster-run/muster/spec"
 	"golang.org/x/sys/unix"
@@ -76,20 +77,20 @@ func (p *Pool) Start(ctx context.Context, slots Slots, why string, dependencies 
 func (p *Pool) prepareStart(s *start, dependencies Dependencies) {
 	epoch := p.halts
 	p.starts = append(p.starts, s)
+	gone := func() { p.starts = slices.DeleteFunc(p.starts, func(other *start) bool { return other == s }) }
 	void := func() {
-		p.starts = slices.DeleteFunc(p.starts, func(other *start) bool { return other == s })
+		gone()
 		s.answer(fault.New(fault.NotRunning, "%s was stopped", p.name))
 	}
-	item := steps.Order{Dropped: func(f *fault.Fault) { s.answer(f) }}
-	item.Run = func() {
+	item := steps.Order{Dropped: s.answer, Run: func() {
 		if p.halts != epoch {
 			void()
 			return
 		}
-		p.starts = slices.DeleteFunc(p.starts, func(other *start) bool { return other == s })
+		gone()
 		p.waitsFor = ""
 		p.comeUp(s)
-	}
+	}}
 	stopped := func() bool { yes := true; p.do(func() { yes = p.halts != epoch }); return yes }
 	hopeless := func(f *fault.Fault) { p.post(func() { s.answer(f) }) }
 	p.owner.After(func() {
@@ -105,6 +106,9 @@ func (p *Pool) prepareStart(s *start, dependencies Dependencies) {
 		})
 	})
 }
+
+// Rest has it recorded that the app is there and at rest.
+func (p *Pool) Rest() { p.do(func() { p.changed = true }) }
 
 // WaitsFor notes what a start waits for, for the status.
 func (p *Pool) WaitsFor(what string) { p.do(func() { p.waitsFor = what }) }
@@ -145,7 +149,7 @@ func (p *Pool) startStopped(slots Slots, why string) {
 		}
 		s.Ended, s.Held = false, false
 		if s.cur != nil && (s.cur.State == event.Failed || s.cur.State == event.Backoff) {
-			s.cur.stop(goalAgain, why, false)
+			s.cur.stop(record.Again, why, false)
 			continue
 		}
 		p.revive(s, why)
@@ -183,7 +187,7 @@ func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fau
 			s := p.slot(n)
 			s.Held = true
 			for _, w := range s.workers() {
-				w.stop(goalStop, why, now)
+				w.stop(record.Stop, why, now)
 			}
 		}
 	})
@@ -207,7 +211,7 @@ func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault 
 		for _, s := range p.sorted() {
 			if slots.has(s.n) && s.n < p.app.Workers && s.cur != nil && !s.Held {
 				s.Ended = false
-				s.cur.stop(goalAgain, "restarted by order", now)
+				s.cur.stop(record.Again, "restarted by order", now)
 			}
 		}
 		return nil

@@ -207,7 +207,7 @@ func (p *Pool) workers() []*worker {
 
 // add makes the worker of a slot; it is not started yet.
 func (p *Pool) add(s *slot, gen *generation.Generation) *worker {
-	v := record.Worker{Slot: s.n, State: event.Stopped, Goal: goalRun, Tries: &record.Tries{}}
+	v := record.Worker{Slot: s.n, State: event.Stopped, Goal: record.Run, Tries: &record.Tries{}}
 	return &worker{Worker: v, pool: p, slot: s, gen: gen}
 }
 
@@ -221,7 +221,7 @@ func (p *Pool) size(n int, why string) {
 	}
 	for _, s := range p.sorted() {
 		if s.n >= n && s.cur != nil {
-			s.cur.stop(goalStop, why, false)
+			s.cur.stop(record.Stop, why, false)
 		}
 	}
 }
@@ -234,9 +234,9 @@ func (p *Pool) revive(s *slot, why string) {
 		s.cur = p.add(s, p.gen)
 		s.cur.start(why)
 	case s.cur.State == event.Stopped:
-		s.cur.stop(goalAgain, why, false)
-	case s.cur.Goal == goalStop && !s.cur.atRest():
-		s.cur.Goal = goalAgain
+		s.cur.stop(record.Again, why, false)
+	case s.cur.Goal == record.Stop && !s.cur.atRest():
+		s.cur.Goal = record.Again
 	}
 }
 
@@ -250,7 +250,7 @@ func (p *Pool) halt(why string, now bool) {
 		p.rollout.abort(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
 	}
 	for _, w := range p.workers() {
-		w.stop(goalStop, why, now)
+		w.stop(record.Stop, why, now)
 	}
 }
 

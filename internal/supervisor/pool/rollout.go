@@ -10,6 +10,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/reload"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -219,7 +220,7 @@ func (r *rollout) drain(s *slot) {
 		s.cur = nil
 	}
 	for _, w := range s.old {
-		w.stop(goalStop, r.reason(), false)
+		w.stop(record.Stop, r.reason(), false)
 	}
 }
 
@@ -311,9 +312,6 @@ func (r *rollout) failure() *fault.Fault {
 // revert undoes what was done: candidates end, changed slots get back the
 // release that served before.
 func (r *rollout) revert(f *fault.Fault) {
-	if f == nil {
-		f = fault.New(fault.Internal, "a worker failed without a reason")
-	}
 	r.fault = f
 	if r.soaking != nil {
 		r.soaking.Stop()
@@ -321,7 +319,7 @@ func (r *rollout) revert(f *fault.Fault) {
 	var live, changed []int
 	for _, s := range r.p.sorted() {
 		if s.next != nil {
-			s.next.stop(goalStop, "the new release failed", false)
+			s.next.stop(record.Stop, "the new release failed", false)
 			s.old = append(s.old, s.next)
 			s.next = nil
 		}
@@ -393,7 +391,7 @@ func (r *rollout) abort(f *fault.Fault) {
 	}
 	for _, s := range r.p.sorted() {
 		if s.next != nil {
-			s.next.stop(goalStop, "the reload was ended", false)
+			s.next.stop(record.Stop, "the reload was ended", false)
 			s.old = append(s.old, s.next)
 			s.next = nil
 		}

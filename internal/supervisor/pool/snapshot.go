@@ -95,6 +95,13 @@ func (p *Pool) Declared() (app spec.App, environ []string) {
 	return app, environ
 }
 
+// Halted says that an order has stopped the app, or that it was never started. One
+// that could not be started, or has ended by itself, is not halted.
+func (p *Pool) Halted() (halted bool) {
+	p.do(func() { halted = !p.wanted && p.startFault == nil })
+	return halted
+}
+
 // Surroundings is what the worker in a slot is told of itself.
 func (p *Pool) Surroundings(slot int) launch.Worker {
 	gen := &generation.Generation{}

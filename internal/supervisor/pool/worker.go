@@ -17,13 +17,6 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// What a worker is to become.
-const (
-	goalRun   = record.Run   // run, and be started again after an accident
-	goalStop  = record.Stop  // end and stay so
-	goalAgain = record.Again // end and be started at once: not an accident
-)
-
 // worker is the state machine of one worker: a slot's process of one
 // generation and what follows it. Only its pool's goroutine touches it.
 type worker struct {
@@ -41,7 +34,7 @@ type worker struct {
 
 // start begins a new attempt. From: no process at all.
 func (w *worker) start(why string) {
-	w.Goal, w.Fault, w.Planned, w.EndFault, w.lines = goalRun, nil, false, nil, nil
+	w.Goal, w.Fault, w.Planned, w.EndFault, w.lines = record.Run, nil, false, nil, nil
 	w.Health, w.HealthText, w.StatusText = "", "", ""
 	if w.gen.Release.App.Health != nil {
 		w.Health = "starting"
@@ -82,7 +75,7 @@ func (w *worker) started(err error) {
 		return
 	}
 	w.slot.StartedOnce = true
-	if w.Goal != goalRun {
+	if w.Goal != record.Run {
 		w.beginStop()
 	}
 }
@@ -92,7 +85,7 @@ func (w *worker) startFailed(f *fault.Fault) {
 	w.run = nil
 	w.Fault = f.At(w.String())
 	w.slot.LastFault = w.Fault
-	if w.Goal == goalStop {
+	if w.Goal == record.Stop {
 		w.transition(event.Stopped, "stopped before it was started")
 		return
 	}
@@ -130,10 +123,10 @@ func (w *worker) pardon() {
 
 // stop ends the worker towards a goal. now skips the graceful part.
 func (w *worker) stop(g record.Goal, why string, now bool) {
-	if w.Goal != goalStop || g == goalStop {
+	if w.Goal != record.Stop || g == record.Stop {
 		w.Goal = g
 	}
-	w.Trial = w.Trial && g == goalRun
+	w.Trial = w.Trial && g == record.Run
 	switch w.State {
 	case event.Starting, event.Ready:
 		w.Why = why
@@ -148,7 +141,7 @@ func (w *worker) stop(g record.Goal, why string, now bool) {
 		}
 	case event.Backoff, event.Failed, event.Stopped:
 		w.disarm()
-		if g == goalAgain {
+		if g == record.Again {
 			w.Tries = &record.Tries{}
 			w.start(why)
 		} else if w.State != event.Stopped {
@@ -187,7 +180,7 @@ func (w *worker) kill(why string) {
 
 // exited: the main process has ended; what it left behind is cleared next.
 func (w *worker) exited(e process.Exit) {
-	w.Planned = w.Goal != goalRun && w.EndFault == nil
+	w.Planned = w.Goal != record.Run && w.EndFault == nil
 	w.pool.restoreSockets(w)
 	switch w.State {
 	case event.Starting, event.Ready:
@@ -215,9 +208,9 @@ func (w *worker) gone() {
 	run.Close()
 	w.run = nil
 	switch {
-	case w.Goal == goalStop:
+	case w.Goal == record.Stop:
 		w.transition(event.Stopped, w.Why)
-	case w.Goal == goalAgain:
+	case w.Goal == record.Again:
 		w.start("restarted")
 	default:
 		w.Fault = w.EndFault
@@ -288,9 +281,9 @@ func (w *worker) accident(a backoff.Accident) {
 	app := w.gen.Release.App
 	over := a.Clean && (app.Type == spec.Task || app.Restart.Policy != spec.RestartAlways)
 	switch {
-	case w.Goal == goalStop:
+	case w.Goal == record.Stop:
 		w.transition(event.Stopped, w.Why)
-	case w.Goal == goalAgain:
+	case w.Goal == record.Again:
 		w.start("restarted")
 	case w.Trial:
 		w.fail(a.Fault)
@@ -307,8 +300,8 @@ func (w *worker) accident(a backoff.Accident) {
 
 // retry waits the back-off, or gives up.
 func (w *worker) retry(a backoff.Accident) {
-	next, delay, giveUp := backoff.Tries(*w.Tries).Failed(a, w.gen.Release.App.Restart, 2*rand.Float64()-1)
-	w.Tries = (*record.Tries)(&next)
+	next, delay, giveUp := backoff.Failed(*w.Tries, a, w.gen.Release.App.Restart, 2*rand.Float64()-1)
+	w.Tries = &next
 	if giveUp {
 		f := fault.New(fault.CrashLoop, "given up after %d failed starts in a row", w.Tries.Row)
 		if a.Fault != nil {
@@ -326,13 +319,6 @@ func (w *worker) retry(a backoff.Accident) {
 	}
 	w.transition(event.Backoff, why)
 	w.wait(delay)
-}
-
-// remaining is what is left of the back-off that an earlier agent began.
-func (w *worker) remaining() time.Duration {
-	left := record.Left(w.Next, w.Delay)
-	w.Next = time.Now().Add(left)
-	return left
 }
 
 // wait has the worker started after a delay.

@@ -168,14 +168,14 @@ const (
 	Replaced  Role = "replaced"  // drains
 )
 
-// Goal of a worker.
+// Goal is what a worker is to become.
 type Goal string
 
 // The goals.
 const (
-	Run   Goal = "run"
-	Stop  Goal = "stop"
-	Again Goal = "again"
+	Run   Goal = "run"   // run, and be started again after an accident
+	Stop  Goal = "stop"  // end and stay so
+	Again Goal = "again" // end and be started at once: not an accident
 )
 
 // Worker is one worker of a slot. Values are compared, as those of Slot.
@@ -200,7 +200,9 @@ type Worker struct {
 	Process  Process      `json:"process,omitzero"`
 }
 
-// Tries are the accidents that the back-off counts.
+// Tries are the accidents that the back-off counts: all since the last sound run
+// (the exponent), the failed starts in a row, and how long the latest of these ran,
+// at most limit.
 type Tries struct {
 	Count int        `json:"count,omitempty"`
 	Row   int        `json:"row,omitempty"`

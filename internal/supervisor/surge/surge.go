@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/muster-run/muster/internal/launch"
-	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/reload"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
@@ -50,14 +49,7 @@ func (c Choice) Choose() int {
 	if len(app.Listen) > 0 || len(c.Procs) != 1 {
 		return max(1, app.Reload.Batch)
 	}
-	var own []listener.Socket
-	for _, proc := range c.Procs {
-		found, err := c.Sys.Foreign(c.Sys.Members(proc), c.Ours)
-		if err == nil {
-			own = append(own, found...)
-		}
-	}
-	if len(own) > 0 {
+	if own, err := c.Sys.Foreign(c.Sys.Members(c.Procs[0]), c.Ours); err == nil && len(own) > 0 {
 		return 0
 	}
 	return max(1, app.Reload.Batch)
