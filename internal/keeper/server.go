@@ -21,8 +21,9 @@ import (
 )
 
 // startsWithin is how long the end of a session waits for the starts that its
-// agent has asked for, so that the next agent finds the processes in List. One
-// that takes longer is found by starting the same ID again.
+// agent has asked for, so that the next agent finds the processes in List. What
+// has taken longer is killed as soon as it runs, unless the next agent has asked
+// for the same ID: nobody knows of it, and it might serve.
 const startsWithin = time.Second
 
 // orders are what an agent may ask of the root process beside Starter and Store.
@@ -47,8 +48,9 @@ type server struct {
 	ended   chan struct{}
 	running sync.WaitGroup
 
-	mu  sync.Mutex
-	now *session // that has said hello; nil: none
+	mu     sync.Mutex
+	now    *session            // that has said hello; nil: none
+	askers map[string]*session // of the starts under way, by ID: who asked last
 }
 
 // newServer makes a server for the keeper's life; close ends its goroutines.
@@ -57,7 +59,7 @@ func newServer(d *process.Direct, store *process.DirectStore) *server {
 }
 
 func serverOf(starter process.Starter, spools func(string) (*spool.Spool, error), store *process.DirectStore) *server {
-	s := &server{starter: starter, spools: spools, store: store, notes: make(chan string, 64), ended: make(chan struct{})}
+	s := &server{starter: starter, spools: spools, store: store, notes: make(chan string, 64), ended: make(chan struct{}), askers: map[string]*session{}}
 	s.running.Go(s.tellExits)
 	s.running.Go(s.notify)
 	return s
@@ -129,6 +131,7 @@ type session struct {
 
 	mu      sync.Mutex
 	greeted bool
+	late    bool // starts that still go on are nobody's
 	early   []syscall.Signal // before that
 }
 
@@ -174,6 +177,9 @@ func (x *session) close() {
 	select {
 	case <-started:
 	case <-time.After(startsWithin):
+		x.mu.Lock()
+		x.late = true
+		x.mu.Unlock()
 	}
 	_ = x.conn.Close()
 }
@@ -362,6 +368,7 @@ func (x *session) start(a *arrival) {
 		c.Files = append(c.Files, process.NamedFD{Name: string(a.Command.Files[i]), File: f})
 	}
 	x.starts.Add(1)
+	x.server.asks(c.ID, x)
 	x.server.running.Go(func() {
 		defer x.starts.Done()
 		p, err := x.server.starter.Start(c)
@@ -369,7 +376,31 @@ func (x *session) start(a *arrival) {
 			f.Close()
 		}
 		x.answer(&r, &wire.Reply{Process: wire.FromProc(p)}, err)
+		if x.server.unwanted(c.ID, x) && err == nil {
+			_, _ = p.Kill() // the next agent finds it ended, and forgets it
+		}
 	})
+}
+
+// asks notes who wants a process that is being started.
+func (s *server) asks(id string, x *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.askers[id] = x
+}
+
+// unwanted says, at the end of a start, that nobody is there any more who asked
+// for it.
+func (s *server) unwanted(id string, x *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.askers[id] != x {
+		return false // another agent has asked since
+	}
+	delete(s.askers, id)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.late
 }
 
 // list answers in parts, so that no frame is large.
