@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"errors"
+	"os"
+
 	"github.com/muster-run/muster/internal/process"
 )
 
@@ -14,6 +17,18 @@ func (p Paths) leftoverPrefix() string { return p.Runtime + "/" }
 // ask only where nobody holds the lock.
 func Leftovers(p Paths) ([]process.Leftover, error) {
 	return process.Leftovers(leftoverVar, p.leftoverPrefix())
+}
+
+// EndLeftovers ends what Leftovers lists, and returns how many processes that
+// were. Where somebody holds the project's lock it is theirs to do:
+// E-AGENT-RUNNING.
+func EndLeftovers(p Paths) (int, error) {
+	lock, err := takeLock(p.Lock, os.Getpid())
+	if err != nil {
+		return 0, err
+	}
+	n, err := process.KillLeftovers(leftoverVar, p.leftoverPrefix())
+	return n, errors.Join(err, lock.release())
 }
 
 func (a *Agent) killLeftovers() (int, error) {

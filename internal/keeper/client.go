@@ -20,6 +20,9 @@ import (
 const (
 	// FDEnv is the variable that names the agent's end of the socket to its keeper.
 	FDEnv = "MUSTER_KEEPER_FD"
+	// ProjectEnv names the keeper's Options.Project to its agent, for the case that
+	// there is no keeper any more to be asked.
+	ProjectEnv = "MUSTER_KEEPER_PROJECT"
 	// dialTimeout bounds the handshake, flushTimeout what Close waits for a keeper
 	// that does not read.
 	dialTimeout  = 10 * time.Second

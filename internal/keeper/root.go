@@ -16,7 +16,8 @@ import (
 
 // Options of the root process.
 type Options struct {
-	// Project names the cgroup tree (process.Options.Project).
+	// Project names the cgroup tree (process.Options.Project), and tells agents whose
+	// they are (ProjectEnv).
 	Project string
 	// Version of this program, for Hello.
 	Version string
@@ -30,8 +31,8 @@ type Options struct {
 	Inherited []process.NamedFD
 	// Args of the agent, after its program's name; nil: "agent".
 	Args []string
-	// Environ of the agent, "K=V"; nil: that of this process. LISTEN_* and FDEnv
-	// are set by the keeper.
+	// Environ of the agent, "K=V"; nil: that of this process. LISTEN_*, FDEnv and
+	// ProjectEnv are set by the keeper.
 	Environ []string
 	// Log gets what the keeper has to say to the operator; nil: nothing.
 	Log *slog.Logger

@@ -44,7 +44,7 @@ func TestFirstAgent(t *testing.T) {
 		t.Errorf("the Store has %s", got)
 	}
 	env := strings.Split(a.do("own environ"), "\x00")
-	for _, want := range []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=web", "LISTEN_PID=" + strconv.Itoa(a.PID), FDEnv + "=4"} {
+	for _, want := range []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=web", "LISTEN_PID=" + strconv.Itoa(a.PID), FDEnv + "=4", ProjectEnv + "=keepertest"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("no %s in %q", want, env)
 		}

@@ -81,11 +81,13 @@ func (r *root) command(file *os.File) process.Command {
 	if env == nil {
 		env = os.Environ()
 	}
-	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, FDEnv+"=") })
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		return strings.HasPrefix(kv, FDEnv+"=") || strings.HasPrefix(kv, ProjectEnv+"=")
+	})
 	n := len(r.o.Inherited)
 	return process.Command{
 		ID: "agent", Argv: append([]string{"muster"}, args...),
-		Env:   append(env, FDEnv+"="+strconv.Itoa(3+n)),
+		Env:   append(env, FDEnv+"="+strconv.Itoa(3+n), ProjectEnv+"="+r.o.Project),
 		Files: append(slices.Clone(r.o.Inherited), process.NamedFD{Name: "keeper", File: file}), Listen: n,
 	}
 }

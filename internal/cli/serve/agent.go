@@ -40,25 +40,50 @@ func (p Process) RunAgent(ctx context.Context) (int, error) {
 		return 1, fault.New(fault.Usage, "%s=%q is no descriptor", keeper.FDEnv, text)
 	}
 	// What the agent starts or reads again must look as it did to the first command.
-	os.Unsetenv(keeper.FDEnv)
-	p.Environ = slices.DeleteFunc(slices.Clone(p.Environ), func(kv string) bool { return strings.HasPrefix(kv, keeper.FDEnv+"=") })
+	key := lookup(p.Environ, keeper.ProjectEnv)
+	for _, name := range []string{keeper.FDEnv, keeper.ProjectEnv} {
+		os.Unsetenv(name)
+		p.Environ = slices.DeleteFunc(slices.Clone(p.Environ), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
+	}
 	client, hello, err := keeper.Dial(fd)
 	if err != nil {
-		return 1, err
+		return 1, errors.Join(err, p.clear(key, err))
 	}
 	defer client.Close()
-	return p.kept(ctx, client, hello)
+	code, began, err := p.kept(ctx, client, hello)
+	select {
+	case <-client.Lost():
+		if !began { // or it has done that itself
+			err = errors.Join(err, p.clear(key, fault.New(fault.KeeperLost, "the keeper is gone")))
+		}
+	default:
+	}
+	return code, err
 }
 
-// kept runs the agent of a keeper.
-func (p Process) kept(ctx context.Context, client *keeper.Client, hello keeper.Hello) (int, error) {
+// clear ends what runs of a project (by its key) whose keeper was lost, before
+// there was an agent that could. A keeper that only does not answer has the lock,
+// and nothing of it is touched.
+func (p Process) clear(key string, lost error) error {
+	if fault.CodeOf(lost) != fault.KeeperLost || key == "" {
+		return nil
+	}
+	_, err := agent.EndLeftovers(agent.FindRoots(p.Environ).Key(key))
+	if fault.CodeOf(err) == fault.AgentRunning {
+		return nil
+	}
+	return err
+}
+
+// kept runs the agent of a keeper. began says that it got as far as to serve.
+func (p Process) kept(ctx context.Context, client *keeper.Client, hello keeper.Hello) (code int, began bool, err error) {
 	text, err := process.Records{Store: client.Store()}.Load(bootRecord)
 	if err != nil {
-		return 1, err
+		return 1, false, err
 	}
 	boot, err := decodeBoot(text)
 	if err != nil {
-		return 1, err
+		return 1, false, err
 	}
 	signals, stop := heeded(client.Signals())
 	defer stop()
@@ -67,17 +92,17 @@ func (p Process) kept(ctx context.Context, client *keeper.Client, hello keeper.H
 	r.keeper = &agent.Keeper{Starter: client, Store: client.Store(), Link: client, Hello: hello}
 	r.serving = func() { tellStored(client.Store(), nil) }
 	go troubles(client, r.logger()) // ends with the process
-	code, began, err := r.run(ctx)
+	code, began, err = r.run(ctx)
 	switch {
 	case errors.Is(err, agent.ErrLeft):
-		return 0, nil
+		return 0, began, nil
 	case fault.CodeOf(err) == fault.KeeperLost, !began && hello.Agents > 1:
-		return 1, err
+		return 1, began, err
 	}
 	if err != nil {
 		tellStored(client.Store(), fault.From(err))
 	}
-	return code, errors.Join(err, client.End(code))
+	return code, began, errors.Join(err, client.End(code))
 }
 
 // troubles logs what went wrong with what the keeper was told and nobody waited for.
