@@ -345,7 +345,7 @@ func (a *Attempt) arm(d time.Duration, late func()) {
 	a.disarm()
 	a.deadline, a.span = time.Now().Add(d), d
 	var t *time.Timer
-	t = time.AfterFunc(d, func() {
+	t = later(d, func() {
 		a.post(func() {
 			if a.timer == t {
 				late()
@@ -353,6 +353,29 @@ func (a *Attempt) arm(d time.Duration, late func()) {
 		})
 	})
 	a.timer = t
+}
+
+// later is time.AfterFunc for deadlines of a process. When it finds that this agent
+// itself did not run when it should have, it waits a little more: what the process
+// said meanwhile must be heard before it is judged.
+func later(d time.Duration, due func()) *time.Timer {
+	end := time.Now().Add(d)
+	return time.AfterFunc(d, func() {
+		if more := missed(end, time.Now()); more > 0 {
+			time.AfterFunc(more, due) // due looks whether it is still wanted
+			return
+		}
+		due()
+	})
+}
+
+// missed is how long a process must get to be heard, by an agent that comes to the
+// end of a deadline only now: after a SIGSTOP, or on a machine that stood still.
+func missed(end, now time.Time) time.Duration {
+	if now.Sub(end) > time.Second {
+		return adoptPatience
+	}
+	return 0
 }
 
 // disarm removes the deadline and returns what was left of it.

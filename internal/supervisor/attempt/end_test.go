@@ -247,6 +247,16 @@ func TestMainPID(t *testing.T) {
 	})
 }
 
+// An agent that was stopped itself judges nobody before it has listened.
+func TestMissedDeadline(t *testing.T) {
+	end := time.Now()
+	for late, want := range map[time.Duration]time.Duration{0: 0, 900 * time.Millisecond: 0, 2 * time.Second: adoptPatience, time.Hour: adoptPatience} {
+		if got := missed(end, end.Add(late)); got != want {
+			t.Errorf("%s late: %s, want %s", late, got, want)
+		}
+	}
+}
+
 // S1.12: only a ready process is judged by the watchdog.
 func TestWatchdog(t *testing.T) {
 	inRig(t, both(mode(spec.ReadyNotify), func(a *spec.App) { a.Watchdog = spec.Duration(5 * time.Second) }), func(r *rig) {

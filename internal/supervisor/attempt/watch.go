@@ -62,7 +62,7 @@ func (a *Attempt) setWatchdog(d time.Duration) {
 		a.ping.Stop()
 	}
 	var t *time.Timer
-	t = time.AfterFunc(d, func() {
+	t = later(d, func() {
 		a.post(func() {
 			if a.ping == t && a.Serving() && !a.readyAt.IsZero() {
 				a.cfg.Events.Failed(fault.New(fault.Watchdog, "no WATCHDOG=1 for %s", d))
