@@ -22,7 +22,8 @@ const (
 	commitEvery = 20 * time.Millisecond
 	commitBytes = 256 << 10
 	// heldBytes of a source may wait behind an unfinished line before that is
-	// recorded as far as it goes. A spool holds twice as much.
+	// recorded as far as it goes, or for a target that fails before they are committed
+	// all the same. A spool holds twice as much.
 	heldBytes = 4 << 20
 
 	stdout, stderr = form.Stdout, form.Stderr
@@ -66,6 +67,7 @@ type Attachment struct {
 	progress  *intent.Progress
 	recorded  intent.Ruler // the lines that are records
 	committed intent.Place
+	kept      int64 // from where on the source keeps its bytes; -1: nothing was read
 }
 
 // Attach reads a source to its end in a goroutine of its own, records its lines
@@ -77,7 +79,7 @@ func (l *Log) Attach(ctx context.Context, w Worker, src Source, onLine func(api.
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Attachment{
 		log: l, worker: w, src: src, onLine: onLine, cancel: cancel, done: newDone(),
-		progress: intent.NewProgress(w.ID), committed: intent.Place{Pos: -1},
+		progress: intent.NewProgress(w.ID), committed: intent.Place{Pos: -1}, kept: -1,
 	}
 	a.resume()
 	l.mu.Lock()
@@ -220,6 +222,9 @@ func (a *Attachment) take(ctx context.Context, stream int, data []byte, at time.
 		i = 0
 	}
 	pos, next, skipped := a.src.Where()
+	if a.kept < 0 {
+		a.kept = pos
+	}
 	a.progress.Add(intent.Chunk{Stream: i, Pos: pos, Next: next, Size: skipped + len(data), Skipped: skipped})
 	a.recorded.To[i] += int64(skipped)
 	a.lines[i].feed(data, a.log.lineMax(), a.yield(i))
@@ -275,7 +280,10 @@ func (a *Attachment) flush(ctx context.Context) {
 // again soon. Of an unfinished line, which is nowhere else yet, it keeps all.
 func (a *Attachment) commit(ctx context.Context) {
 	a.ripe = time.Now().Add(5 * commitEvery)
-	if a.log.waitWritten(ctx, a.seq) {
+	written, hopeless := a.log.waitWritten(ctx, a.seq)
+	// As long as the source has room, it is the better place: memory ends with the
+	// agent.
+	if written || hopeless && a.progress.Held(intent.Place{Pos: a.kept}) >= heldBytes {
 		a.tryCommit()
 	}
 }
@@ -287,7 +295,7 @@ func (a *Attachment) tryCommit() {
 			a.log.warns.warn(fault.New(fault.LogWrite, "output of %s cannot be committed: %w", a.name(), err))
 			return
 		}
-		a.committed = p
+		a.committed, a.kept = p, p.Pos
 		a.progress.Commit(&a.recorded)
 	}
 	a.open, a.ripe = 0, time.Time{}
@@ -296,7 +304,10 @@ func (a *Attachment) tryCommit() {
 // finish records the unfinished lines at the end of the source.
 func (a *Attachment) finish(ctx context.Context) {
 	a.takeRest(ctx)
-	for !a.log.waitWritten(ctx, a.seq) {
+	for {
+		if written, hopeless := a.log.waitWritten(ctx, a.seq); written || hopeless {
+			break
+		}
 		if !a.pause(ctx) {
 			return
 		}
@@ -329,7 +340,7 @@ func (a *Attachment) leave(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	if a.log.waitWritten(last, a.seq) {
+	if written, _ := a.log.waitWritten(last, a.seq); written {
 		a.tryCommit()
 	}
 }

@@ -34,8 +34,8 @@
 //     not wait. A LineMax above that does not help.
 //   - A worker never waits for a follower, and for a target only as long as the
 //     target makes progress. When it fails or stands still for a second, records
-//     wait in memory (4 MiB an app) and the source is committed all the same
-//     (an agent that is killed in such a time loses them);
+//     wait in memory (4 MiB an app); when 4 MiB of the source wait, too, or it ends, it
+//     is committed all the same (an agent that is killed then loses them);
 //     what does not fit is dropped from the target (not from memory and followers)
 //     and counted in one line "muster: 12 lines lost: no space left on device".
 //   - A follower that reads too slowly misses records; the next one says how many.

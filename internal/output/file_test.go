@@ -257,16 +257,27 @@ func TestUnwritable(t *testing.T) {
 	if got := lines(tail(t, l, Filter{}, 10)); !cmp.Equal(got, []string{"while broken"}) {
 		t.Error(got)
 	}
+	waitFor(t, "hopelessness", func() bool { _, hopeless := l.waitWritten(t.Context(), 1); return hopeless })
+	if _, c, _ := s.state(); c != 0 {
+		t.Error("committed, and in no file: a kill would lose it")
+	}
+	for range heldBytes >> 16 {
+		s.out(strings.Repeat("x", 1<<16-1) + "\n")
+	}
 	waitFor(t, "a commit although it fails", func() bool { g, c, _ := s.state(); return g == c })
 	if err := os.Remove(block); err != nil {
 		t.Fatal(err)
 	}
+	lines := 1 + heldBytes>>16
+	count := func() bool { b, _ := os.ReadFile(o.File); return strings.Count(string(b), "\n") == lines }
+	waitFor(t, "the file", count)
 	s.out("works again\n")
 	s.end()
 	done(t, a)
-	waitFor(t, "the file", func() bool { b, _ := os.ReadFile(o.File); return strings.Count(string(b), "\n") == 2 })
-	if got := checkJSON(t, o.File); !cmp.Equal(got, []string{"while broken", "works again"}) {
-		t.Error(got)
+	lines++
+	waitFor(t, "the file", count)
+	if got := checkJSON(t, o.File); got[0] != "while broken" || got[lines-1] != "works again" || l.Counts().Lost != 0 {
+		t.Errorf("%q … %q, %d lost", got[0], got[lines-1], l.Counts().Lost)
 	}
 	if warned.len() != 1 {
 		t.Error(warned.all())

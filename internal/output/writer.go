@@ -138,15 +138,14 @@ func (l *Log) waitForRoom(ctx context.Context) {
 	l.wait(ctx, func(q *queue) bool { return q.bytes <= queueBytes || q.stands() })
 }
 
-// waitWritten waits until a record is written, and returns whether its source may
-// be committed: it is written, or there is no use in waiting.
-func (l *Log) waitWritten(ctx context.Context, seq uint64) bool {
-	var ok bool
+// waitWritten waits until a record is written, or there is no use in waiting: then
+// its source may be committed, if it must.
+func (l *Log) waitWritten(ctx context.Context, seq uint64) (written, hopeless bool) {
 	l.wait(ctx, func(q *queue) bool {
-		ok = q.written >= seq || q.hopeless()
-		return ok || q.err != nil
+		written, hopeless = q.written >= seq, q.hopeless()
+		return written || hopeless || q.err != nil
 	})
-	return ok
+	return written, hopeless
 }
 
 // wait returns when the queue is as wanted or ctx has ended.
