@@ -131,7 +131,7 @@ type session struct {
 
 	mu      sync.Mutex
 	greeted bool
-	late    bool // starts that still go on are nobody's
+	late    bool             // starts that still go on are nobody's
 	early   []syscall.Signal // before that
 }
 
