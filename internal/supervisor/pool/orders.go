@@ -95,14 +95,13 @@ func (p *Pool) prepareStart(s *start, dependencies Dependencies) {
 	hopeless := func(f *fault.Fault) { p.post(func() { s.answer(f) }) }
 	p.owner.After(func() {
 		p.shared.Attempts.Errands.Go(func() {
-			there := dependencies(p, stopped, hopeless)
-			p.post(func() {
-				if there {
-					p.line.Add(item)
-				} else {
-					void()
-				}
-			})
+			switch there := dependencies(p, stopped, hopeless); {
+			case p.ctx.Err() != nil: // left: a successor takes the start up
+			case there:
+				p.post(func() { p.line.Add(item) })
+			default:
+				p.post(void)
+			}
 		})
 	})
 }
