@@ -117,7 +117,7 @@ func (a *Agent) bequeath(e *ending) error {
 // Succeeds says that this agent goes on where another one was.
 func (a *Agent) Succeeds() bool { return a.before != nil }
 
-// started is the event of that name.
+// startedEvent tells that this agent runs, and whom it follows.
 func (a *Agent) startedEvent() event.AgentStarted {
 	e := event.AgentStarted{PID: os.Getpid(), Version: a.opts.Version, Project: a.opts.Spec.Project, Adopted: a.supervisor.Adopted()}
 	if a.before != nil {
