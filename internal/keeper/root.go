@@ -57,8 +57,9 @@ func defaultTimes() times {
 // tries is how many agents in a row may fail when there is no need to go on.
 const tries = 5
 
-// tidyEvery is how often memory that is not used goes back to the system.
-const tidyEvery = time.Minute
+// tidyEvery is how often memory that is not used goes back to the system: it takes
+// a millisecond or two.
+const tidyEvery = 10 * time.Second
 
 // forcedCode is muster's exit code when the operator did not wait for the agent.
 const forcedCode = 130
@@ -190,7 +191,10 @@ func (r *root) settle(f fate) (wait time.Duration) {
 	if f.served >= r.t.healthy {
 		r.fails = 0
 	}
-	wait = r.backOff(r.fails)
+	if wait = r.backOff(r.fails); f.served > 0 {
+		// It could come up: decisions must not wait for long.
+		wait = min(wait, 2*r.t.pause)
+	}
 	r.fails++
 	r.o.Log.Warn("the agent is gone and is started again", "why", f.why, "after", wait)
 	return wait

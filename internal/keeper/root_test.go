@@ -390,6 +390,8 @@ func TestSettle(t *testing.T) {
 		{0, 0},
 		{time.Millisecond, 100 * time.Millisecond},
 		{999 * time.Millisecond, 200 * time.Millisecond},
+		{time.Millisecond, 200 * time.Millisecond}, // no longer for one that came up
+		{0, 800 * time.Millisecond},
 		{time.Second, 0},
 		{0, 100 * time.Millisecond},
 	} {
