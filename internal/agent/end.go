@@ -22,9 +22,6 @@ func (a *Agent) end(e ending) {
 	a.ending.Store(true)
 	a.publish(event.AgentStopping{Reason: e.Reason, ExitCode: e.Code})
 	a.notify("STOPPING=1")
-	if err := a.bequeath(&e); err != nil {
-		a.opts.Log.Warn("an agent after this one would not know that it is to end", "error", err)
-	}
 	last := a.supervisor.Spec()
 	if !a.stopWorkers(e.Now) {
 		return

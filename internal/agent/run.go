@@ -69,8 +69,12 @@ func (a *Agent) Run(ctx context.Context) (int, error) {
 	case end.leave:
 		return 0, errors.Join(ErrLeft, err, a.leave(parts.Stop))
 	}
-	a.awaitJobs()
+	// Before anything that takes a while: a successor goes on with the end.
 	a.lastNote(end)
+	if err := a.bequeath(&end); err != nil {
+		a.opts.Log.Warn("an agent after this one would not know that it is to end", "error", err)
+	}
+	a.awaitJobs()
 	if a.end(end); a.isLost() {
 		return 1, a.orphaned(parts.Stop)
 	}
