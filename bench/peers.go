@@ -93,13 +93,13 @@ func (m *muster) start(w workload) error {
 func (m *muster) pids() ([]int, error) {
 	cmd := exec.Command(m.binary, "status", "--json")
 	cmd.Dir, cmd.Env = m.home, append(os.Environ(), m.env()...)
-	out, err := cmd.Output()
+	out, err := cmd.Output() // exit code 3: something is just being replaced
 	var status struct {
 		Agent  int `json:"agent_pid"`
 		Keeper int `json:"keeper_pid"`
 	}
-	if err := errors.Join(err, json.Unmarshal(out, &status)); err != nil {
-		return nil, err
+	if bad := json.Unmarshal(out, &status); bad != nil {
+		return nil, errors.Join(err, bad)
 	}
 	if status.Keeper == 0 {
 		return []int{status.Agent}, nil
