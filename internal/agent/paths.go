@@ -49,7 +49,7 @@ type Paths struct {
 // root, $XDG_RUNTIME_DIR/muster, or /tmp/muster-UID. Nothing is created.
 func FindRoots(environ []string) Roots {
 	uid := os.Getuid()
-	roots := Roots{State: lookup(environ, "MUSTER_STATE_DIR"), Runtime: lookup(environ, "MUSTER_RUNTIME_DIR")}
+	roots := Roots{State: Variable(environ, "MUSTER_STATE_DIR"), Runtime: Variable(environ, "MUSTER_RUNTIME_DIR")}
 	if roots.State == "" {
 		roots.State = defaultState(environ, uid)
 	}
@@ -60,20 +60,20 @@ func FindRoots(environ []string) Roots {
 }
 
 func defaultState(environ []string, uid int) string {
-	if xdg := lookup(environ, "XDG_STATE_HOME"); filepath.IsAbs(xdg) {
+	if xdg := Variable(environ, "XDG_STATE_HOME"); filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "muster")
 	}
 	if uid == 0 {
 		return "/var/lib/muster"
 	}
-	if home := lookup(environ, "HOME"); filepath.IsAbs(home) {
+	if home := Variable(environ, "HOME"); filepath.IsAbs(home) {
 		return filepath.Join(home, ".local/state/muster")
 	}
 	return filepath.Join(os.TempDir(), "muster-state-"+strconv.Itoa(uid))
 }
 
 func defaultRuntime(environ []string, uid int) string {
-	if xdg := lookup(environ, "XDG_RUNTIME_DIR"); filepath.IsAbs(xdg) {
+	if xdg := Variable(environ, "XDG_RUNTIME_DIR"); filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "muster")
 	}
 	if uid == 0 {
@@ -89,8 +89,8 @@ func absolute(path string) string {
 	return path
 }
 
-// lookup is the last value of a variable in an environment, "" without one.
-func lookup(environ []string, name string) string {
+// Variable is the last value of a variable in an environment, "" without one.
+func Variable(environ []string, name string) string {
 	for i := len(environ) - 1; i >= 0; i-- {
 		if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
 			return v

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,21 +140,12 @@ func (a *Agent) question(ctx context.Context, binary string) (Abilities, error) 
 		return able, refused("%s cannot be run: %w", binary, err)
 	case result.Exit.Code != 0:
 		return able, refused("%s refuses `agent --check`: it is no muster, or one that cannot take over", binary).
-			WithOutput(lastLines(result.Output))
+			WithOutput(result.LastLines(5))
 	}
 	if err := json.Unmarshal(result.Output, &able); err != nil || able.ProtocolMax == 0 {
-		return able, refused("%s does not answer `agent --check` as muster does", binary).WithOutput(lastLines(result.Output))
+		return able, refused("%s does not answer `agent --check` as muster does", binary).WithOutput(result.LastLines(5))
 	}
 	return able, nil
-}
-
-// lastLines are the last of what a command printed, for a fault.
-func lastLines(text []byte) []string {
-	var list []string
-	for line := range bytes.Lines(text) {
-		list = append(list, string(bytes.TrimRight(line, "\r\n")))
-	}
-	return list[max(0, len(list)-5):]
 }
 
 // upgradeItself is what SIGUSR2 asks for; what goes wrong is a warning.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
@@ -47,7 +48,7 @@ func (s status) Error() string { return "exit status" }
 // 124 timed out, 130 interrupted; `run` and `exec` pass their program's code.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
 	noColour := hasFlag(args, "--no-color")
-	get := func(name string) string { return getenv(environ, name) }
+	get := func(name string) string { return agent.Variable(environ, name) }
 	s := &session{
 		stdin: stdin, environ: environ,
 		out: show.NewPrinter(stdout, get, noColour), err: show.NewPrinter(stderr, get, noColour),
@@ -187,8 +188,8 @@ func groups() []group {
 }
 
 func (s *session) globalFlags(f *pflag.FlagSet) {
-	f.StringVarP(&s.flags.config, "config", "c", getenv(s.environ, "MUSTER_CONFIG"), "configuration file (default: muster.yaml here or above)")
-	f.StringVar(&s.flags.project, "project", getenv(s.environ, "MUSTER_PROJECT"), "name of a running project, where there is no file")
+	f.StringVarP(&s.flags.config, "config", "c", agent.Variable(s.environ, "MUSTER_CONFIG"), "configuration file (default: muster.yaml here or above)")
+	f.StringVar(&s.flags.project, "project", agent.Variable(s.environ, "MUSTER_PROJECT"), "name of a running project, where there is no file")
 	f.StringVarP(&s.flags.output, "output", "o", "", "table, wide, json, jsonl, yaml or name")
 	f.BoolVar(&s.flags.json, "json", false, "the same as -o json")
 	f.BoolVarP(&s.flags.quiet, "quiet", "q", false, "print errors only")

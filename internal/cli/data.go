@@ -60,13 +60,3 @@ func (s *session) printData(v any) (done bool, err error) {
 	_, err = s.out.Write(text)
 	return true, err
 }
-
-// getenv is the last value of a variable, "" without one.
-func getenv(environ []string, name string) string {
-	for i := len(environ) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}

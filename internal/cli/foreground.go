@@ -8,14 +8,15 @@ import (
 	"golang.org/x/term"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/config"
 )
 
 // serveFlags are of the commands that become or start muster.
 func (s *session) serveFlags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&s.noCgroup, "no-cgroup", getenv(s.environ, "MUSTER_NO_CGROUP") != "", "do without cgroups (also MUSTER_NO_CGROUP)")
-	cmd.Flags().BoolVar(&s.noKeeper, "no-keeper", getenv(s.environ, "MUSTER_NO_KEEPER") != "",
+	cmd.Flags().BoolVar(&s.noCgroup, "no-cgroup", agent.Variable(s.environ, "MUSTER_NO_CGROUP") != "", "do without cgroups (also MUSTER_NO_CGROUP)")
+	cmd.Flags().BoolVar(&s.noKeeper, "no-keeper", agent.Variable(s.environ, "MUSTER_NO_KEEPER") != "",
 		"run the agent alone: its workers end with it (for debugging; also MUSTER_NO_KEEPER)")
 }
 

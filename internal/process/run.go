@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -20,6 +21,16 @@ type Result struct {
 	Output []byte
 	// Truncated says that Output lacks its beginning.
 	Truncated bool
+}
+
+// LastLines are the last n lines of Output, for a fault; nil: it printed nothing.
+func (r Result) LastLines(n int) []string {
+	text := strings.TrimRight(string(r.Output), "\r\n")
+	if text == "" {
+		return nil
+	}
+	lines := strings.Split(text, "\n")
+	return lines[max(0, len(lines)-n):]
 }
 
 // Run runs a short command to its end in a group of its own. When ctx ends

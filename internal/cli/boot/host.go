@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/process"
 )
 
@@ -22,7 +23,7 @@ type systemd struct {
 func (d systemd) up() bool {
 	place := "/run/systemd/system"
 	if d.user {
-		place = filepath.Join(value(d.environ, "XDG_RUNTIME_DIR"), "systemd", "private")
+		place = filepath.Join(agent.Variable(d.environ, "XDG_RUNTIME_DIR"), "systemd", "private")
 	}
 	_, err := os.Stat(place)
 	return err == nil
@@ -33,10 +34,10 @@ func (d systemd) dir() (string, error) {
 	if !d.user {
 		return "/etc/systemd/system", nil
 	}
-	if xdg := value(d.environ, "XDG_CONFIG_HOME"); filepath.IsAbs(xdg) {
+	if xdg := agent.Variable(d.environ, "XDG_CONFIG_HOME"); filepath.IsAbs(xdg) {
 		return filepath.Join(xdg, "systemd", "user"), nil
 	}
-	if home := value(d.environ, "HOME"); filepath.IsAbs(home) {
+	if home := agent.Variable(d.environ, "HOME"); filepath.IsAbs(home) {
 		return filepath.Join(home, ".config", "systemd", "user"), nil
 	}
 	return "", fault.New(fault.Startup, "HOME is not set, so the directory of the user's units is not known").WithFix("set HOME")
@@ -87,14 +88,4 @@ func program() (string, error) {
 		return found, nil
 	}
 	return own, nil
-}
-
-// value is the last value of a variable, "" without one.
-func value(environ []string, name string) string {
-	for i := len(environ) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
-			return v
-		}
-	}
-	return ""
 }

@@ -147,12 +147,12 @@ func (i *install) unit() (unit, error) {
 func (i *install) environ() []string {
 	own := i.line.Environ
 	var list []string
-	if path := value(own, "PATH"); path != "" {
+	if path := agent.Variable(own, "PATH"); path != "" {
 		list = append(list, "PATH="+path)
 	}
-	bare := []string{"HOME=" + value(own, "HOME")}
+	bare := []string{"HOME=" + agent.Variable(own, "HOME")}
 	if i.systemd.user {
-		bare = append(bare, "XDG_RUNTIME_DIR="+value(own, "XDG_RUNTIME_DIR"))
+		bare = append(bare, "XDG_RUNTIME_DIR="+agent.Variable(own, "XDG_RUNTIME_DIR"))
 	}
 	mine, usual := agent.FindRoots(own), agent.FindRoots(bare)
 	if mine.State != usual.State {
@@ -162,7 +162,7 @@ func (i *install) environ() []string {
 		list = append(list, "MUSTER_RUNTIME_DIR="+mine.Runtime)
 	}
 	for _, name := range []string{"MUSTER_NO_CGROUP", "MUSTER_NO_KEEPER"} {
-		if v := value(own, name); v != "" {
+		if v := agent.Variable(own, name); v != "" {
 			list = append(list, name+"="+v)
 		}
 	}
@@ -174,7 +174,7 @@ func (i *install) environ() []string {
 func (i *install) checkEnvironment(u unit) error {
 	environ := append([]string{}, u.environ...)
 	for _, name := range []string{"HOME", "USER", "LOGNAME", "SHELL", "LANG", "XDG_RUNTIME_DIR"} {
-		if v := value(i.line.Environ, name); v != "" {
+		if v := agent.Variable(i.line.Environ, name); v != "" {
 			environ = append(environ, name+"="+v)
 		}
 	}

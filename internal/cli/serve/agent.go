@@ -31,7 +31,7 @@ type Process struct {
 // background without one. It returns the exit code, and what went wrong with the
 // agent itself.
 func (p Process) RunAgent(ctx context.Context) (int, error) {
-	text := lookup(p.Environ, keeper.FDEnv)
+	text := agent.Variable(p.Environ, keeper.FDEnv)
 	if text == "" {
 		return p.alone(ctx)
 	}
@@ -40,7 +40,7 @@ func (p Process) RunAgent(ctx context.Context) (int, error) {
 		return 1, fault.New(fault.Usage, "%s=%q is no descriptor", keeper.FDEnv, text)
 	}
 	// What the agent starts or reads again must look as it did to the first command.
-	key := lookup(p.Environ, keeper.ProjectEnv)
+	key := agent.Variable(p.Environ, keeper.ProjectEnv)
 	for _, name := range []string{keeper.FDEnv, keeper.ProjectEnv} {
 		os.Unsetenv(name)
 		p.Environ = slices.DeleteFunc(slices.Clone(p.Environ), func(kv string) bool { return strings.HasPrefix(kv, name+"=") })
@@ -140,7 +140,7 @@ func (p Process) alone(ctx context.Context) (int, error) {
 }
 
 func (p Process) runner(b Boot) runner {
-	get := func(name string) string { return lookup(p.Environ, name) }
+	get := func(name string) string { return agent.Variable(p.Environ, name) }
 	return runner{
 		boot: b, environ: p.Environ,
 		out: show.NewPrinter(p.Out, get, b.NoColour), err: show.NewPrinter(p.Err, get, b.NoColour),
@@ -151,14 +151,4 @@ func (p Process) runner(b Boot) runner {
 func inheritedFile(fd int, name string) *os.File {
 	syscall.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), name)
-}
-
-// lookup is the last value of a variable in an environment, "" without one.
-func lookup(environ []string, name string) string {
-	for _, kv := range slices.Backward(environ) {
-		if v, ok := strings.CutPrefix(kv, name+"="); ok {
-			return v
-		}
-	}
-	return ""
 }

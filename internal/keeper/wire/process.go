@@ -4,9 +4,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/process/alarm"
 	"github.com/muster-run/muster/internal/process/spool"
 	"github.com/muster-run/muster/spec"
 )
@@ -82,7 +81,7 @@ func ToBoot(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return max(bootTime()+int64(time.Until(t)), 1)
+	return max(alarm.BootTime()+int64(time.Until(t)), 1)
 }
 
 // FromBoot undoes ToBoot.
@@ -90,13 +89,7 @@ func FromBoot(at int64) time.Time {
 	if at == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(time.Duration(at - bootTime()))
-}
-
-func bootTime() int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail: the clock is there
-	return ts.Nano()
+	return time.Now().Add(time.Duration(at - alarm.BootTime()))
 }
 
 // Proc is process.Proc.

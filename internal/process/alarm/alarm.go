@@ -36,7 +36,7 @@ func (a *Alarm) Set(id string, t time.Time) {
 		}
 		delete(a.times, id)
 	} else {
-		a.times[id] = bootTime() + int64(time.Until(t))
+		a.times[id] = BootTime() + int64(time.Until(t))
 	}
 	a.arm()
 }
@@ -72,7 +72,7 @@ func (a *Alarm) Wait() ([]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ids []string
-	now := bootTime()
+	now := BootTime()
 	for id, at := range a.times {
 		if at <= now {
 			ids = append(ids, id)
@@ -86,7 +86,9 @@ func (a *Alarm) Wait() ([]string, error) {
 // Close ends Wait.
 func (a *Alarm) Close() { a.timer.Close() }
 
-func bootTime() int64 {
+// BootTime is now on CLOCK_BOOTTIME, in nanoseconds: the same in every process of
+// the machine, whatever is done to the clock.
+func BootTime() int64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
 	return ts.Nano()

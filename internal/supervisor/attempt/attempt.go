@@ -3,7 +3,6 @@ package attempt
 import (
 	"context"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/muster-run/muster/api"
@@ -430,12 +429,3 @@ func (a *Attempt) ReadyAt() time.Time { return a.readyAt }
 
 // Exit is how the main process ended; nil before.
 func (a *Attempt) Exit() *process.Exit { return a.exit }
-
-// LastLines are the last n lines of a text.
-func LastLines(text []byte, n int) []string {
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	if len(lines) == 1 && lines[0] == "" {
-		return nil
-	}
-	return lines[max(0, len(lines)-n):]
-}

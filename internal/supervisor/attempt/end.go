@@ -50,7 +50,7 @@ func (a *Attempt) request(rules spec.Stop) {
 			err = fmt.Errorf("exit code %d", res.Exit.Code)
 		}
 		f := fault.New(fault.StartFailed, "stop.command failed, sending %s instead: %w", unix.SignalName(sig), err)
-		a.post(func() { a.asked = true; a.cfg.Events.Warned(f.WithOutput(LastLines(res.Output, 5))) })
+		a.post(func() { a.asked = true; a.cfg.Events.Warned(f.WithOutput(res.LastLines(5))) })
 		ask(proc, sig)
 	})
 }

@@ -167,7 +167,7 @@ func (s Prepare) build(ctx context.Context, gen *Generation) error {
 	}
 	if res.Exit.Code != 0 {
 		return fault.New(fault.BuildFailed, "build ended with %s", ExitText(res.Exit)).
-			At(gen.Release.App.Name).WithOutput(attempt.LastLines(res.Output, 20))
+			At(gen.Release.App.Name).WithOutput(res.LastLines(20))
 	}
 	return nil
 }
