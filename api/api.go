@@ -110,6 +110,21 @@ type Worker struct {
 	CPU       float64 `json:"cpu"`
 	Memory    int64   `json:"memory"`
 	Processes int     `json:"processes,omitempty"`
+	// ID is 1, 2, 3, … per app and never used again (cluster.worker.id).
+	ID int `json:"id,omitempty"`
+	// Node is nil for a program that is no Node.js cluster worker.
+	Node *NodeWorker `json:"node,omitempty"`
+}
+
+// NodeWorker is the cluster state of a Node.js worker.
+type NodeWorker struct {
+	// State in Node's words: none, online, listening, disconnected.
+	State string `json:"state"`
+	// Listening are the addresses it serves, each with its balance:
+	// "tcp://:8000 (slots)".
+	Listening []string `json:"listening,omitempty"`
+	// Dealt counts the connections that muster has handed to it.
+	Dealt uint64 `json:"dealt,omitempty"`
 }
 
 // Exit says how a worker ended.

@@ -128,6 +128,9 @@ type WorkerExit struct {
 	Uptime time.Duration `json:"uptime"` // nanoseconds
 	// Planned: muster had told it to stop.
 	Planned bool `json:"planned"`
+	// ID of a Node.js worker; AfterDisconnect: exitedAfterDisconnect in Node's words.
+	ID              int  `json:"id,omitempty"`
+	AfterDisconnect bool `json:"exited_after_disconnect,omitempty"`
 	// Lines are its last lines of output, oldest first, at most 20.
 	Lines []string `json:"lines,omitempty"`
 }
@@ -143,6 +146,34 @@ type WorkerHealth struct {
 type WorkerStatus struct {
 	Text string `json:"text"`
 }
+
+// WorkerNode is a change in the cluster state of a Node.js worker, in Node's words.
+type WorkerNode struct {
+	// ID is cluster.worker.id: 1, 2, 3, … per app, never used again.
+	ID int `json:"id"`
+	// State: online, listening (once for each server) or disconnected.
+	State string `json:"state"`
+	// Address, Port and AddressType (4, 6, -1 for a UNIX socket, udp4, udp6) of a
+	// server that listens.
+	Address     string `json:"address,omitempty"`
+	Port        int    `json:"port,omitempty"`
+	AddressType string `json:"address_type,omitempty"`
+	// ExitedAfterDisconnect: the end was asked for, by muster or by the worker.
+	ExitedAfterDisconnect bool `json:"exited_after_disconnect,omitempty"`
+}
+
+// WorkerMessage is a message of a worker's own code, such as process.send(…).
+type WorkerMessage struct {
+	// Message is the JSON value, byte for byte; cut off (and no longer JSON, but a
+	// JSON string of its first part) beyond MessageMax.
+	Message json.RawMessage `json:"message"`
+	// Size in bytes; Descriptors that came with it (and were closed).
+	Size        int `json:"size"`
+	Descriptors int `json:"descriptors,omitempty"`
+}
+
+// MessageMax is the largest message that an event carries whole, in bytes.
+const MessageMax = 64 << 10
 
 // ReloadPhase is where a reload stands.
 type ReloadPhase string
@@ -205,6 +236,12 @@ func (WorkerHealth) Kind() string { return "worker.health" }
 func (WorkerStatus) Kind() string { return "worker.status" }
 
 // Kind implements Data.
+func (WorkerNode) Kind() string { return "worker.node" }
+
+// Kind implements Data.
+func (WorkerMessage) Kind() string { return "worker.message" }
+
+// Kind implements Data.
 func (Reload) Kind() string { return "reload" }
 
 // Kind implements Data.
@@ -263,6 +300,10 @@ func decodeData(kind string, raw json.RawMessage) (Data, error) {
 		return decodeAs[WorkerHealth](raw)
 	case WorkerStatus{}.Kind():
 		return decodeAs[WorkerStatus](raw)
+	case WorkerNode{}.Kind():
+		return decodeAs[WorkerNode](raw)
+	case WorkerMessage{}.Kind():
+		return decodeAs[WorkerMessage](raw)
 	case Reload{}.Kind():
 		return decodeAs[Reload](raw)
 	case Warning{}.Kind():

@@ -79,9 +79,14 @@ type App struct {
 	Stdin string `json:"stdin,omitempty"`
 
 	Listen []Listener `json:"listen,omitempty"`
-	Ports  []Port     `json:"ports,omitempty"`
-	Ready  Ready      `json:"ready"`
-	Health *Health    `json:"health,omitempty"`
+	// Balance of the listeners that say nothing of their own, also of those that
+	// Node.js workers ask for while they run. "": BalanceAuto.
+	Balance Balance `json:"balance,omitempty"`
+	Ports   []Port  `json:"ports,omitempty"`
+	// Node rules what is done for a Node.js program; ignored for others.
+	Node   Node    `json:"node,omitzero"`
+	Ready  Ready   `json:"ready"`
+	Health *Health `json:"health,omitempty"`
 	// Watchdog is the interval within which a worker must send WATCHDOG=1 by
 	// sd_notify (WATCHDOG_USEC in its environment); 0: none.
 	Watchdog  Duration     `json:"watchdog,omitempty"`
@@ -115,7 +120,54 @@ type Listener struct {
 	Group string   `json:"group,omitempty"`
 	// Backlog of pending connections; 0: net.core.somaxconn.
 	Backlog int `json:"backlog,omitempty"`
+	// Balance of its connections; "": that of the app. It is fixed from the first
+	// use of the listener until the app is stopped.
+	Balance Balance `json:"balance,omitempty"`
 }
+
+// Balance is how the connections of a listener get to the workers.
+type Balance string
+
+// The ways to balance.
+const (
+	// BalanceAuto picks by program and network (launch.BalanceOf).
+	BalanceAuto Balance = "auto"
+	// BalanceShared gives every worker the one socket; the kernel wakes some.
+	BalanceShared Balance = "shared"
+	// BalanceSlots gives each slot a socket of its own in a SO_REUSEPORT group that
+	// muster holds; the kernel spreads by address, muster rescues what waits behind
+	// a worker that is dead or blocked. TCP only.
+	BalanceSlots Balance = "slots"
+	// BalanceRoundRobin has muster accept and give each connection to the worker
+	// that has been idle longest. The program must take connections over its
+	// channel: Node.js.
+	BalanceRoundRobin Balance = "round-robin"
+	// BalanceLeast is the same, to the worker with the fewest connections open.
+	BalanceLeast Balance = "least-connections"
+)
+
+// Node rules what is done for a Node.js program.
+type Node struct {
+	// Cluster says whether workers find Node's cluster module in its worker
+	// flavour. "": NodeAuto.
+	Cluster NodeCluster `json:"cluster,omitempty"`
+	// NoDrain leaves out muster's preload, which ends keep-alive, WebSocket and
+	// HTTP/2 connections politely when a worker is to stop.
+	NoDrain bool `json:"no_drain,omitempty"`
+}
+
+// NodeCluster is how far muster is the primary of a Node.js program.
+type NodeCluster string
+
+// The ways to run a Node.js program.
+const (
+	NodeAuto NodeCluster = "auto" // on for a service whose command is node and a script
+	NodeOn   NodeCluster = "on"
+	NodeOff  NodeCluster = "off" // a program like any other
+	// NodeDelegate is for a program that is its own primary: its cluster.fork()
+	// has muster start the worker.
+	NodeDelegate NodeCluster = "delegate"
+)
 
 // Key identifies the socket itself: two listeners with one key are one socket.
 // It names the socket in the Store and survives an agent.

@@ -62,6 +62,38 @@ type Pool struct {
 
 	Slots     []Slot   `json:"slots,omitempty"`
 	Occupants []Worker `json:"occupants,omitempty"`
+	// Started counts the processes started so far: the ID of the latest.
+	Started int `json:"started,omitempty"`
+	// Asked are the listeners that Node.js workers have asked for, in the order of
+	// their first use.
+	Asked []Asked `json:"asked,omitempty"`
+}
+
+// Asked is a listener that a Node.js worker has asked for (queryServer).
+type Asked struct {
+	// Key is what workers know it by.
+	Key string `json:"key"`
+	// Listener stands for how it was bound; Index tells several of port 0 apart.
+	Listener Listener `json:"listener"`
+	Index    int      `json:"index,omitempty"`
+	// Only6: IPV6_V6ONLY; Readable and Writable of a UNIX socket, for everybody.
+	Only6    bool `json:"only6,omitempty"`
+	Readable bool `json:"readable,omitempty"`
+	Writable bool `json:"writable,omitempty"`
+	// Data of the first worker that asked (TLS ticket keys), for all others.
+	Data []byte `json:"data,omitempty"`
+}
+
+// Node is what the cluster of a Node.js worker has come to.
+type Node struct {
+	Online bool `json:"online,omitempty"`
+	// Servers are the keys it has asked for and not closed; true: it listens.
+	Servers map[string]bool `json:"servers,omitempty"`
+	// Asked: exitedAfterDisconnect. Left: it has been taken out of the dealing.
+	// Gone: its channel has ended.
+	Asked bool `json:"asked,omitempty"`
+	Left  bool `json:"left,omitempty"`
+	Gone  bool `json:"gone,omitempty"`
 }
 
 // Named are the IDs of the processes that the record names.
@@ -102,6 +134,10 @@ type Listener struct {
 	Inode uint64        `json:"inode"`
 	Addr  string        `json:"addr,omitempty"`
 	Fresh bool          `json:"fresh,omitempty"`
+	// Balance in force; Slots is how many sockets it has with BalanceSlots (Inode is
+	// then that of slot 0).
+	Balance spec.Balance `json:"balance,omitempty"`
+	Slots   int          `json:"slots,omitempty"`
 }
 
 // Rollout is one under way.
@@ -212,7 +248,9 @@ type Tries struct {
 // Process is one process of a worker, as its attempt sees it. What the Starter
 // knows of it (pid, exit) does not stand here.
 type Process struct {
-	ID       string    `json:"id"`
+	ID string `json:"id"`
+	// Number is 1, 2, 3, … per app, never used again.
+	Number   int       `json:"number,omitempty"`
 	Launched time.Time `json:"launched"`         // its start was ordered
 	Started  time.Time `json:"started,omitzero"` // it runs
 	Ready    time.Time `json:"ready,omitzero"`
@@ -234,6 +272,8 @@ type Process struct {
 	// Passed: the health check has passed once; Failures in a row since.
 	Passed   bool `json:"passed,omitempty"`
 	Failures int  `json:"failures,omitempty"`
+	// Node is nil for a program that is no Node.js cluster worker.
+	Node *Node `json:"node,omitempty"`
 }
 
 // Duration is one in nanoseconds, also in its text form.
