@@ -15,7 +15,7 @@
 //
 // Facts rise as calls in the owner's goroutine (attempt → worker → event.Hub);
 // orders fall as method calls (Supervisor → Pool → worker → attempt). Read
-// pool/worker.go for the state machine; its diagram stands in pool/doc.go.
+// worker/worker.go for the state machine; its diagram stands in worker/doc.go.
 //
 // # Dependencies between apps
 //

@@ -16,7 +16,7 @@ import (
 // Facts is what a successor must know of the attempt.
 func (a *Attempt) Facts() record.Process {
 	return record.Process{
-		ID: a.id, Launched: a.launched, Started: a.startedAt, Ready: a.readyAt, ReadyIn: a.readyIn,
+		ID: a.id, Number: a.cfg.Number, Launched: a.launched, Started: a.startedAt, Ready: a.readyAt, ReadyIn: a.readyIn,
 		Needs: a.needs.words(), LineSeen: a.lineSeen,
 		Stopping: a.stopping, Asked: a.asked, Killed: a.killed, Exited: a.exit != nil,
 		Deadline: a.deadline, Span: a.span, Watchdog: a.watchdog,
@@ -27,6 +27,7 @@ func (a *Attempt) Facts() record.Process {
 // Adopt makes an attempt of what an earlier agent has recorded; Resume takes its
 // process up.
 func Adopt(ctx context.Context, cfg Config, was record.Process) *Attempt {
+	cfg.Number = was.Number
 	a := bare(ctx, cfg)
 	a.id, a.launched, a.startedAt, a.readyAt, a.readyIn = was.ID, was.Launched, was.Started, was.Ready, was.ReadyIn
 	a.needs, a.lineSeen = needsIn(was.Needs), was.LineSeen

@@ -28,6 +28,8 @@ type Config struct {
 	// Worker is what the program is told of itself; ID and NotifySocket are
 	// filled in by the attempt.
 	Worker launch.Worker
+	// Number is 1, 2, 3, … per app, never used again.
+	Number int
 	// Meta for the Starter, see process.Command.
 	Meta []byte
 	// Listeners it inherits, in the order of App.Listen.
@@ -417,6 +419,9 @@ func (a *Attempt) Running() bool { return a.running }
 
 // Proc is the process; only meaningful once Running.
 func (a *Attempt) Proc() process.Proc { return a.proc }
+
+// Number is that of the Config, or the one that was recorded.
+func (a *Attempt) Number() int { return a.cfg.Number }
 
 // PID of the main process, 0 before it was started.
 func (a *Attempt) PID() int { return a.proc.PID }

@@ -4,15 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/reload"
-	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/worker"
 )
 
 // adoption is a pool on its way from its record to a Pool.
@@ -20,7 +19,7 @@ type adoption struct {
 	*Pool
 	generation.Past
 	rec     record.Pool
-	workers []*worker // as rec.Occupants
+	workers []*worker.Worker // as rec.Occupants
 }
 
 // Adopted is a pool that an earlier agent has recorded. Its processes are not
@@ -63,7 +62,7 @@ func (a *adoption) load() (err error) {
 		return fmt.Errorf("its record names release %d, which there is not", a.rec.Declared)
 	}
 	a.app, a.environ = a.declared.App, a.declared.Environ
-	a.app.Workers, a.wanted, a.number, a.releases = a.rec.Workers, a.rec.Wanted, a.rec.Number, a.rec.Made
+	a.app.Workers, a.wanted, a.number, a.releases, a.started = a.rec.Workers, a.rec.Wanted, a.rec.Number, a.rec.Made, a.rec.Started
 	a.state, a.warnings, a.startFault = a.rec.State, a.rec.Warnings, a.rec.StartFault
 	for _, n := range a.rec.History {
 		if rel := a.Releases[n]; rel != nil {
@@ -84,7 +83,7 @@ func (a *adoption) load() (err error) {
 		}
 		w := a.occupant(v, gen)
 		if !renewing || !slices.Contains(a.rec.Rollout.Only, v.Slot) {
-			w.pardon() // its renewal was in line, and is lost
+			w.Pardon() // its renewal was in line, and is lost
 		}
 		a.workers = append(a.workers, w)
 	}
@@ -92,7 +91,7 @@ func (a *adoption) load() (err error) {
 }
 
 // occupant puts a worker into its slot, still without its process.
-func (p *Pool) occupant(v record.Worker, gen *generation.Generation) *worker {
+func (p *Pool) occupant(v record.Worker, gen *generation.Generation) *worker.Worker {
 	s := p.slot(v.Slot)
 	w := p.add(s, gen)
 	if v.Tries == nil {
@@ -117,7 +116,7 @@ func (a *adoption) resume(procs map[string]process.Proc, dependencies Dependenci
 			a.warn(nil, f)
 		}
 		for i, w := range a.workers {
-			if w.resume(a.rec.Occupants[i], procs) {
+			if w.Resume(a.rec.Occupants[i], procs) {
 				taken++
 			}
 		}
@@ -127,36 +126,6 @@ func (a *adoption) resume(procs map[string]process.Proc, dependencies Dependenci
 		}
 	})
 	return taken
-}
-
-// resume goes on with a worker where the earlier agent was.
-func (w *worker) resume(v record.Worker, procs map[string]process.Proc) (alive bool) {
-	if v.Process.ID == "" {
-		if w.State == event.Backoff {
-			left := record.Left(w.Next, w.Delay)
-			w.Next = time.Now().Add(left)
-			w.wait(left)
-		}
-		return false
-	}
-	proc, known := procs[v.Process.ID]
-	if !known {
-		w.lost()
-		return false
-	}
-	w.run = attempt.Adopt(w.pool.ctx, w.config(), v.Process)
-	w.run.Resume(proc, v.Process.Exited)
-	return proc.Exit == nil
-}
-
-// lost: the Starter does not know the process. It was never started, so there is
-// no accident to count.
-func (w *worker) lost() {
-	if w.Goal == record.Stop {
-		w.transition(event.Stopped, w.Why)
-		return
-	}
-	w.start(w.Why)
 }
 
 // resumeRollout goes on with the rollout that was under way: what has taken its
@@ -213,7 +182,7 @@ func (r *rollout) replan() {
 	for _, s := range r.p.sorted() {
 		fresh, mine := s.cur != nil && r.fresh(s.cur), r.concerns(s.n)
 		slots = append(slots, reload.Slot{
-			N: s.n, New: fresh || !mine, Old: mine && !fresh && s.cur != nil && !s.cur.atRest(),
+			N: s.n, New: fresh || !mine, Old: mine && !fresh && s.cur != nil && !s.cur.AtRest(),
 			Begun: s.next != nil, Ending: len(s.old) > 0, Held: s.Held,
 		})
 	}

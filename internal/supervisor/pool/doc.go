@@ -14,28 +14,6 @@
 // last exit. In a rollout a slot has two or three workers: the one that counts
 // (cur), the candidate (next), and those that drain (old).
 //
-// # The state machine of a worker (worker.go)
-//
-//	           ┌────────────── start ◄──────────────┐
-//	           ▼                                    │ back-off over
-//	       starting ── ready ────► ready            │
-//	        │  │  └─────┐          │  │             │
-//	 start  │  │ stop,  │ exit     │  │ exit        │
-//	failed  │  │ late   ▼          │  ▼             │
-//	        │  │      stopping ◄───┼──────────┐     │
-//	        │  └──► draining ◄─────┘          │     │
-//	        │          │  exit, or too late:  │     │
-//	        │          └── SIGKILL ───────────┘     │
-//	        │        stopping: the group is cleared │
-//	        │          │ gone                       │
-//	        ▼          ▼                            │
-//	       accident? ──► stopped (planned) · failed · backoff
-//
-// Every state that waits has an exit on failure: starting has the ready
-// timeout, draining the stop timeout, stopping ends by SIGKILL, back-off by its
-// timer. A planned end (record.Stop, record.Again) is never an accident; an end that
-// muster itself forces on a worker that failed (condemn) always is.
-//
 // # Invariants
 //
 //   - A worker counts as gone only when its main process, its process group,

@@ -148,7 +148,7 @@ func (p *Pool) startStopped(slots Slots, why string) {
 		}
 		s.Ended, s.Held = false, false
 		if s.cur != nil && (s.cur.State == event.Failed || s.cur.State == event.Backoff) {
-			s.cur.stop(record.Again, why, false)
+			s.cur.Stop(record.Again, why, false)
 			continue
 		}
 		p.revive(s, why)
@@ -186,13 +186,13 @@ func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fau
 			s := p.slot(n)
 			s.Held = true
 			for _, w := range s.workers() {
-				w.stop(record.Stop, why, now)
+				w.Stop(record.Stop, why, now)
 			}
 		}
 	})
 	return p.owner.Await(ctx, func() (bool, *fault.Fault) {
 		for _, n := range slots {
-			if s := p.slots[n]; s != nil && s.Held && s.cur != nil && s.cur.live() {
+			if s := p.slots[n]; s != nil && s.Held && s.cur != nil && s.cur.Live() {
 				return false, nil
 			}
 		}
@@ -210,7 +210,7 @@ func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault 
 		for _, s := range p.sorted() {
 			if slots.has(s.n) && s.n < p.app.Workers && s.cur != nil && !s.Held {
 				s.Ended = false
-				s.cur.stop(record.Again, "restarted by order", now)
+				s.cur.Stop(record.Again, "restarted by order", now)
 			}
 		}
 		return nil
@@ -357,10 +357,10 @@ func (p *Pool) Signal(slots Slots, name string, group bool) (string, *fault.Faul
 	var failed error
 	p.do(func() {
 		for _, w := range p.workers() {
-			if !slots.has(w.slot.n) || w.run == nil || !w.run.Running() {
+			if !slots.has(w.Slot) || w.Run == nil || !w.Run.Running() {
 				continue
 			}
-			if err := w.run.Send(sig, group); err != nil {
+			if err := w.Run.Send(sig, group); err != nil {
 				failed = err
 			} else {
 				sent++
@@ -422,7 +422,7 @@ func (p *Pool) update(app spec.App) {
 	p.declare(app, p.environ)
 	gens := []*generation.Generation{p.gen}
 	for _, w := range p.workers() {
-		gens = append(gens, w.gen)
+		gens = append(gens, w.Gen)
 	}
 	for _, gen := range gens {
 		if gen != nil {

@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
@@ -15,6 +14,7 @@ import (
 	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/internal/supervisor/steps"
+	"github.com/muster-run/muster/internal/supervisor/worker"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -23,18 +23,16 @@ type slot struct {
 	record.Slot
 	n int
 
-	cur  *worker   // the one that counts
-	next *worker   // a rollout's candidate
-	old  []*worker // replaced, draining
+	cur  *worker.Worker   // the one that counts
+	next *worker.Worker   // a rollout's candidate
+	old  []*worker.Worker // replaced, draining
 
 	text record.Cached[record.Slot]
 }
 
-func (s *slot) countRestart(now time.Time) { s.Restarts++; s.LastRestart = now }
-
-func (s *slot) workers() []*worker {
-	var all []*worker
-	for _, w := range append([]*worker{s.cur, s.next}, s.old...) {
+func (s *slot) workers() []*worker.Worker {
+	var all []*worker.Worker
+	for _, w := range append([]*worker.Worker{s.cur, s.next}, s.old...) {
 		if w != nil {
 			all = append(all, w)
 		}
@@ -77,10 +75,12 @@ type Pool struct {
 	state    event.Health // last one told
 	broken   bool         // a step panicked
 	warnings []record.Warning
+	started  int // processes, so far
 	// startFault is why the last start came to nothing; nil: it did not.
 	startFault *fault.Fault
 	endOnce    sync.Once
 
+	home    *worker.Home
 	page    record.Page // its record
 	archive generation.Archive
 }
@@ -103,7 +103,18 @@ func New(ctx context.Context, shared *Shared, app spec.App, environ []string) (*
 func bare(ctx context.Context, shared *Shared, name string) *Pool {
 	p := &Pool{shared: shared, name: name, ctx: ctx, slots: map[int]*slot{}, state: event.AppStopped}
 	p.owner = steps.New(steps.Options{Name: name, Settle: p.settle, Save: p.save, Broken: p.panicked})
+	p.moveIn()
 	return p
+}
+
+// moveIn makes what the workers see of the pool; openLog adds the log.
+func (p *Pool) moveIn() {
+	p.home = &worker.Home{
+		App: p.name, Node: p.shared.Node, Ctx: p.ctx, Attempts: p.shared.Attempts,
+		Post: p.post, After: p.owner.After, Number: func() int { p.started++; return p.started },
+		Publish: func(w *worker.Worker, data event.Data) { p.publish(w, data) },
+		Warn:    p.warn, Renew: p.replace, Ended: p.restoreSockets,
+	}
 }
 
 func (p *Pool) openLog() error {
@@ -115,6 +126,7 @@ func (p *Pool) openLog() error {
 		App: p.name, Log: p.app.Log, File: p.shared.LogFile(p.app), Intent: intent,
 		Warn: func(f *fault.Fault) { p.post(func() { p.warn(nil, f) }) },
 	})
+	p.home.Log = p.log
 	return err
 }
 
@@ -171,9 +183,9 @@ func (p *Pool) settle() {
 // tidy forgets replaced workers that are gone, and slots beyond the pool's size.
 func (p *Pool) tidy() {
 	for n, s := range p.slots {
-		s.old = slices.DeleteFunc(s.old, (*worker).atRest)
+		s.old = slices.DeleteFunc(s.old, (*worker.Worker).AtRest)
 		if n >= p.app.Workers && (p.rollout == nil || !p.rollout.concerns(n)) &&
-			(s.cur == nil || s.cur.atRest()) && s.next == nil && len(s.old) == 0 {
+			(s.cur == nil || s.cur.AtRest()) && s.next == nil && len(s.old) == 0 {
 			delete(p.slots, n)
 		}
 	}
@@ -197,8 +209,8 @@ func (p *Pool) sorted() []*slot {
 }
 
 // workers lists all workers, those that drain included.
-func (p *Pool) workers() []*worker {
-	var all []*worker
+func (p *Pool) workers() []*worker.Worker {
+	var all []*worker.Worker
 	for _, s := range p.sorted() {
 		all = append(all, s.workers()...)
 	}
@@ -206,9 +218,8 @@ func (p *Pool) workers() []*worker {
 }
 
 // add makes the worker of a slot; it is not started yet.
-func (p *Pool) add(s *slot, gen *generation.Generation) *worker {
-	v := record.Worker{Slot: s.n, State: event.Stopped, Goal: record.Run, Tries: &record.Tries{}}
-	return &worker{Worker: v, pool: p, slot: s, gen: gen}
+func (p *Pool) add(s *slot, gen *generation.Generation) *worker.Worker {
+	return worker.New(p.home, &s.Slot, gen)
 }
 
 // size brings the pool to n slots of the present generation.
@@ -221,7 +232,7 @@ func (p *Pool) size(n int, why string) {
 	}
 	for _, s := range p.sorted() {
 		if s.n >= n && s.cur != nil {
-			s.cur.stop(record.Stop, why, false)
+			s.cur.Stop(record.Stop, why, false)
 		}
 	}
 }
@@ -232,10 +243,10 @@ func (p *Pool) revive(s *slot, why string) {
 	switch {
 	case s.cur == nil:
 		s.cur = p.add(s, p.gen)
-		s.cur.start(why)
+		s.cur.Start(why)
 	case s.cur.State == event.Stopped:
-		s.cur.stop(record.Again, why, false)
-	case s.cur.Goal == record.Stop && !s.cur.atRest():
+		s.cur.Stop(record.Again, why, false)
+	case s.cur.Goal == record.Stop && !s.cur.AtRest():
 		s.cur.Goal = record.Again
 	}
 }
@@ -250,7 +261,7 @@ func (p *Pool) halt(why string, now bool) {
 		p.rollout.abort(fault.New(fault.ReloadAborted, "%s was stopped", p.name))
 	}
 	for _, w := range p.workers() {
-		w.stop(record.Stop, why, now)
+		w.Stop(record.Stop, why, now)
 	}
 }
 
@@ -271,7 +282,7 @@ func (p *Pool) release(list []*generation.Listener) {
 
 // restoreSockets undoes what a worker that has ended may have done to the files
 // of the sockets that the app serves on.
-func (p *Pool) restoreSockets(w *worker) {
+func (p *Pool) restoreSockets(w *worker.Worker) {
 	if p.gen == nil {
 		return
 	}
@@ -283,7 +294,7 @@ func (p *Pool) restoreSockets(w *worker) {
 // empty: no process of the app is left.
 func (p *Pool) empty() bool {
 	for _, w := range p.workers() {
-		if w.live() || !w.atRest() {
+		if w.Live() || !w.AtRest() {
 			return false
 		}
 	}
@@ -292,19 +303,19 @@ func (p *Pool) empty() bool {
 
 // replace renews a worker that is not well while it still runs, without a gap
 // where that is possible.
-func (p *Pool) replace(w *worker, f *fault.Fault) {
-	if w.slot.cur != w || w.State != event.Ready || w.Fault != nil {
+func (p *Pool) replace(w *worker.Worker, f *fault.Fault) {
+	if !p.counts(w) || w.State != event.Ready || w.Fault != nil {
 		return
 	}
-	w.Fault, w.slot.LastFault = f, f
+	w.Fault, w.Counts.LastFault = f, f
 	p.warn(w, f)
 	p.line.Add(steps.Order{
 		Run: func() {
-			if w.slot.cur == w && w.State == event.Ready && p.wanted {
+			if p.counts(w) && w.State == event.Ready && p.wanted {
 				p.begin(replaceOne(w, f))
 			}
 		},
-		Dropped: func(*fault.Fault) { w.pardon() },
+		Dropped: func(*fault.Fault) { w.Pardon() },
 	})
 }
 
@@ -333,9 +344,9 @@ func (p *Pool) Leave() {
 
 func (p *Pool) leave() {
 	for _, w := range p.workers() {
-		w.disarm()
-		if w.run != nil {
-			w.run.Leave()
+		w.Disarm()
+		if w.Run != nil {
+			w.Run.Leave()
 		}
 	}
 	if r := p.rollout; r != nil {
@@ -344,17 +355,20 @@ func (p *Pool) leave() {
 }
 
 // warn publishes a fault that stopped nothing else; w is nil for the app itself.
-func (p *Pool) warn(w *worker, f *fault.Fault) {
+func (p *Pool) warn(w *worker.Worker, f *fault.Fault) {
 	p.warnings = record.Warn(p.warnings, f)
 	p.publish(w, event.Warning{Fault: *f})
 }
 
-func (p *Pool) publish(w *worker, data event.Data) {
+func (p *Pool) publish(w *worker.Worker, data event.Data) {
 	e := event.Event{Node: p.shared.Node, App: p.name, Slot: event.NoSlot, Data: data}
+	if _, ok := data.(event.WorkerState); ok {
+		p.changed = true
+	}
 	if w != nil {
-		e.Slot, e.Generation = w.slot.n, w.gen.Number
-		if w.run != nil {
-			e.PID = w.run.PID()
+		e.Slot, e.Generation = w.Slot, w.Gen.Number
+		if w.Run != nil {
+			e.PID = w.Run.PID()
 		}
 	}
 	p.shared.Events.Publish(e)
@@ -373,7 +387,7 @@ func (p *Pool) human() (event.Health, string) {
 func (p *Pool) count() (c human.Count) {
 	for _, s := range p.sorted() {
 		for _, w := range s.workers() {
-			if w.live() {
+			if w.Live() {
 				c.Live++
 			}
 		}
@@ -382,7 +396,7 @@ func (p *Pool) count() (c human.Count) {
 		case s.cur == nil:
 			c.Missing()
 		default:
-			c.Add(s.cur.human())
+			c.Add(s.cur.Human())
 		}
 	}
 	if p.wanted && len(p.slots) == 0 && p.app.Workers > 0 {
@@ -391,10 +405,8 @@ func (p *Pool) count() (c human.Count) {
 	return c
 }
 
-func (w *worker) human() human.Worker {
-	v := human.Worker{Name: w.String(), State: w.State, Why: w.Why, Ended: w.slot.Ended}
-	if w.Health == "failing" {
-		v.Fails = w.HealthText
-	}
-	return v
+// counts: it is the one that counts in its slot.
+func (p *Pool) counts(w *worker.Worker) bool {
+	s := p.slots[w.Slot]
+	return s != nil && s.cur == w
 }

@@ -47,7 +47,7 @@ func (r *rollout) giveUpListeners() {
 	}
 	p := r.p
 	for _, s := range p.slots {
-		if s.cur != nil && s.cur.gen == gen {
+		if s.cur != nil && s.cur.Gen == gen {
 			// Aborted half-way: the slot serves with it.
 			p.serve(gen)
 			return
@@ -65,11 +65,11 @@ func (r *rollout) afterReplace(phase event.ReloadPhase) {
 	}
 	for _, n := range r.only {
 		s := r.p.slots[n]
-		if s == nil || s.cur == nil || s.cur.Fault == nil || s.cur.run == nil {
+		if s == nil || s.cur == nil || s.cur.Fault == nil || s.cur.Run == nil {
 			continue
 		}
 		if phase == event.ReloadFailed {
-			s.cur.condemn(r.failing)
+			s.cur.Condemn(r.failing)
 		} else {
 			s.cur.Fault = nil
 		}
@@ -95,8 +95,8 @@ func (p *Pool) serve(gen *generation.Generation) {
 func (p *Pool) choice(app spec.App) surge.Choice {
 	c := surge.Choice{Sys: p.shared.Attempts.Sys, App: app, Ours: map[uint64]bool{}}
 	for _, s := range p.slots {
-		if s.cur != nil && s.cur.run != nil && s.cur.run.Running() {
-			c.Procs = append(c.Procs, s.cur.run.Proc())
+		if s.cur != nil && s.cur.Run != nil && s.cur.Run.Running() {
+			c.Procs = append(c.Procs, s.cur.Run.Proc())
 		}
 	}
 	if p.gen != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/supervisor/worker"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -47,7 +48,7 @@ func (p *Pool) isUp() (bool, *fault.Fault) {
 	return up, nil
 }
 
-func (p *Pool) taskFault(w *worker) *fault.Fault {
+func (p *Pool) taskFault(w *worker.Worker) *fault.Fault {
 	if p.app.Type != spec.Task || w.Fault == nil {
 		return w.Fault
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/internal/reload"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/worker"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -62,9 +63,9 @@ const (
 )
 
 // replaceOne renews a single worker because of what is wrong with it.
-func replaceOne(w *worker, f *fault.Fault) *rollout {
+func replaceOne(w *worker.Worker, f *fault.Fault) *rollout {
 	return &rollout{
-		kind: rollReplace, only: []int{w.slot.n}, gen: w.gen, want: w.gen.Release,
+		kind: rollReplace, only: []int{w.Slot}, gen: w.Gen, want: w.Gen.Release,
 		failing: f, answer: func(*fault.Fault) {},
 	}
 }
@@ -151,7 +152,7 @@ func (r *rollout) plan(gen *generation.Generation, policy reload.Policy) {
 	r.gen, r.policy = gen, policy
 	var old, want []int
 	for _, s := range r.p.sorted() {
-		if s.cur != nil && !s.cur.atRest() && r.concerns(s.n) {
+		if s.cur != nil && !s.cur.AtRest() && r.concerns(s.n) {
 			old = append(old, s.n)
 		}
 	}
@@ -206,7 +207,7 @@ func (r *rollout) beginStep(step reload.Step) {
 			}
 			s.next = r.p.add(s, r.gen)
 			s.next.Trial = r.phase == event.ReloadRunning
-			s.next.start(r.reason())
+			s.next.Start(r.reason())
 		case reload.Drain:
 			r.drain(s)
 		}
@@ -220,16 +221,16 @@ func (r *rollout) drain(s *slot) {
 		s.cur = nil
 	}
 	for _, w := range s.old {
-		w.stop(record.Stop, r.reason(), false)
+		w.Stop(record.Stop, r.reason(), false)
 	}
 }
 
 // fresh: the worker is one that this phase of the rollout has brought.
-func (r *rollout) fresh(w *worker) bool {
+func (r *rollout) fresh(w *worker.Worker) bool {
 	if r.kind == rollReplace && r.phase == event.ReloadRunning {
 		return w.Fault == nil
 	}
-	return w.gen == r.gen
+	return w.Gen == r.gen
 }
 
 func (r *rollout) stepDone(step reload.Step) bool {
@@ -241,7 +242,7 @@ func (r *rollout) stepDone(step reload.Step) bool {
 				return false
 			}
 		case reload.Drain:
-			if slices.ContainsFunc(s.old, func(w *worker) bool { return !w.atRest() }) {
+			if slices.ContainsFunc(s.old, func(w *worker.Worker) bool { return !w.AtRest() }) {
 				return false
 			}
 		}
@@ -251,17 +252,17 @@ func (r *rollout) stepDone(step reload.Step) bool {
 
 // soaked: ready for long enough. While a failed release is being undone, a
 // worker that has to try again does not hold up the rest.
-func (r *rollout) soaked(w *worker) bool {
-	if r.phase == event.ReloadReverting && (w.State == event.Backoff || w.atRest()) {
+func (r *rollout) soaked(w *worker.Worker) bool {
+	if r.phase == event.ReloadReverting && (w.State == event.Backoff || w.AtRest()) {
 		return true
 	}
-	if w.gen.Release.App.Type == spec.Task && w.slot.Ended {
+	if w.Gen.Release.App.Type == spec.Task && w.Counts.Ended {
 		return true
 	}
 	if w.State != event.Ready {
 		return false
 	}
-	left := time.Until(w.run.ReadyAt().Add(r.want.App.Reload.Soak.D()))
+	left := time.Until(w.Run.ReadyAt().Add(r.want.App.Reload.Soak.D()))
 	if left <= 0 || r.phase == event.ReloadReverting {
 		return true
 	}
@@ -285,7 +286,7 @@ func (r *rollout) endStep(step reload.Step) {
 		s.cur, s.next = s.next, nil
 		r.done++
 		if r.kind == rollReplace {
-			s.countRestart(time.Now())
+			s.cur.CountRestart(time.Now())
 		}
 	}
 	r.tell()
@@ -301,7 +302,7 @@ func (r *rollout) failure() *fault.Fault {
 			return s.next.Fault
 		}
 		w := s.cur
-		if w != nil && w.gen == r.gen && r.kind != rollReplace &&
+		if w != nil && w.Gen == r.gen && r.kind != rollReplace &&
 			(w.State == event.Failed || w.State == event.Backoff && w.Tries.Row > 0) {
 			return w.Fault
 		}
@@ -319,15 +320,15 @@ func (r *rollout) revert(f *fault.Fault) {
 	var live, changed []int
 	for _, s := range r.p.sorted() {
 		if s.next != nil {
-			s.next.stop(record.Stop, "the new release failed", false)
+			s.next.Stop(record.Stop, "the new release failed", false)
 			s.old = append(s.old, s.next)
 			s.next = nil
 		}
 		if !r.concerns(s.n) || s.Held {
 			continue
 		}
-		bad := s.cur != nil && s.cur.gen == r.gen && r.kind != rollReplace
-		if bad && !s.cur.atRest() {
+		bad := s.cur != nil && s.cur.Gen == r.gen && r.kind != rollReplace
+		if bad && !s.cur.AtRest() {
 			live = append(live, s.n)
 		}
 		if (bad || s.cur == nil) && r.from != nil && s.n < r.p.app.Workers {
@@ -391,7 +392,7 @@ func (r *rollout) abort(f *fault.Fault) {
 	}
 	for _, s := range r.p.sorted() {
 		if s.next != nil {
-			s.next.stop(record.Stop, "the reload was ended", false)
+			s.next.Stop(record.Stop, "the reload was ended", false)
 			s.old = append(s.old, s.next)
 			s.next = nil
 		}

@@ -3,6 +3,7 @@ package pool
 import (
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/worker"
 )
 
 // save keeps what a successor must know, if that has changed.
@@ -12,7 +13,7 @@ func (p *Pool) save() {
 	for _, s := range p.sorted() {
 		p.page.Slot(&s.text, s.Slot)
 		for _, w := range s.workers() {
-			p.page.Worker(&w.text, w.facts())
+			p.page.Worker(&w.Text, w.Facts(s.role(w)))
 		}
 	}
 	if err == nil {
@@ -43,7 +44,8 @@ func (p *Pool) head() record.Pool {
 	h := record.Pool{
 		Version: record.Version, Declared: key(p.declared), Workers: p.app.Workers, Wanted: p.wanted,
 		Serving: p.gen.Num(), Number: p.number, Made: p.releases, State: p.state, Warnings: p.warnings, StartFault: p.startFault,
-		Stale: generation.Listeners(p.stale), Generations: p.archive.Generations(p.generations()),
+		Started: p.started,
+		Stale:   generation.Listeners(p.stale), Generations: p.archive.Generations(p.generations()),
 	}
 	for _, r := range p.history {
 		h.History = append(h.History, key(r))
@@ -69,7 +71,7 @@ func (p *Pool) generations() map[int]*generation.Generation {
 	add(p.gen)
 	for _, s := range p.slots {
 		for _, w := range s.workers() {
-			add(w.gen)
+			add(w.Gen)
 		}
 	}
 	if r := p.rollout; r != nil {
@@ -89,22 +91,15 @@ func (r *rollout) facts() *record.Rollout {
 	}
 }
 
-func (w *worker) facts() record.Worker {
-	v := w.Worker
-	v.Role, v.Generation = record.Replaced, w.gen.Number
+// role of a worker in the slot.
+func (s *slot) role(w *worker.Worker) record.Role {
 	switch w {
-	case w.slot.cur:
-		v.Role = record.Present
-	case w.slot.next:
-		v.Role = record.Candidate
+	case s.cur:
+		return record.Present
+	case s.next:
+		return record.Candidate
 	}
-	if v.Health != "failing" {
-		v.HealthText = "" // another one after each check
-	}
-	if w.run != nil {
-		v.Process = w.run.Facts()
-	}
-	return v
+	return record.Replaced
 }
 
 // forget removes everything that is kept of the app.

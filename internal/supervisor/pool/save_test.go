@@ -29,7 +29,7 @@ func large(tb testing.TB, workers int) *Pool {
 		s := p.slot(n)
 		s.cur = p.add(s, gen)
 		s.cur.State = event.Ready
-		s.cur.run = attempt.Adopt(tb.Context(), attempt.Config{}, record.Process{
+		s.cur.Run = attempt.Adopt(tb.Context(), attempt.Config{}, record.Process{
 			ID: fmt.Sprintf("web.%d.abc-%d", n, n), Launched: time.Now(), Started: time.Now(), Ready: time.Now(),
 		})
 	}

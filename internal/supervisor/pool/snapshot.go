@@ -40,49 +40,13 @@ func (p *Pool) snapshot() api.App {
 		a.Reload = &progress
 	}
 	for _, w := range p.workers() {
-		if w.State == event.Ready && w.slot.cur == w {
+		if w.State == event.Ready && p.counts(w) {
 			a.Ready++
 		}
-		a.Workers = append(a.Workers, w.snapshot())
+		a.Workers = append(a.Workers, w.Snapshot(p.shared.Usage.Fill))
 	}
 	a.Warnings = record.Recent(p.warnings, warningsFor)
 	return a
-}
-
-func (w *worker) snapshot() api.Worker {
-	v := api.Worker{
-		App: w.pool.name, Slot: w.slot.n, State: w.State, Why: w.Why,
-		Generation: w.gen.Number, Release: w.gen.Release.Name,
-		Restarts: w.slot.Restarts, LastRestart: timeOf(w.slot.LastRestart), LastExit: w.slot.LastExit,
-		Health: w.Health, StatusText: w.StatusText,
-	}
-	if w.Health == "failing" {
-		v.HealthText = w.HealthText
-	}
-	if w.State == event.Backoff {
-		v.Next = timeOf(w.Next)
-	}
-	if last := w.pool.log.Last(w.slot.n, 1); len(last) > 0 {
-		v.LastLine = last[0]
-	}
-	for _, port := range w.gen.Release.App.Ports {
-		if v.Ports == nil {
-			v.Ports = map[string]int{}
-		}
-		v.Ports[port.Name] = port.For(w.slot.n)
-	}
-	if w.run != nil && w.run.Running() {
-		v.PID, v.StartedAt, v.ReadyAt = w.run.PID(), timeOf(w.run.StartedAt()), timeOf(w.run.ReadyAt())
-		w.pool.shared.Usage.Fill(&v, w.run.Proc())
-	}
-	return v
-}
-
-func timeOf(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 // Declared is the app as it is declared now, and the environment it starts from:
@@ -140,7 +104,7 @@ func (p *Pool) end() *human.End {
 	var exits []*api.Exit
 	for n := range p.app.Workers {
 		s := p.slots[n]
-		if s == nil || s.cur == nil || !s.Ended || !s.cur.atRest() {
+		if s == nil || s.cur == nil || !s.Ended || !s.cur.AtRest() {
 			return nil
 		}
 		exits = append(exits, s.LastExit)
@@ -162,9 +126,9 @@ func (p *Pool) checkMemory() {
 		if w == nil || w.State != event.Ready {
 			continue
 		}
-		if used, ok := p.shared.Usage.Memory(w.run.Proc()); ok && used > int64(limit) {
+		if used, ok := p.shared.Usage.Memory(w.Run.Proc()); ok && used > int64(limit) {
 			p.replace(w, fault.New(fault.MemoryLimit, "uses %d MiB, the limit is %d MiB",
-				used>>20, limit>>20).At(w.at(w.run.PID())))
+				used>>20, limit>>20).At(w.At(w.Run.PID())))
 		}
 	}
 }

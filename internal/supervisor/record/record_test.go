@@ -47,7 +47,13 @@ func golden() Pool {
 				ID: "web.1.x-1", Launched: at, Started: at, Ready: at, ReadyIn: time.Minute, Needs: "notify,port",
 				LineSeen: true, Stopping: true, Asked: true, Killed: true, Exited: true, Deadline: at,
 				Span: time.Minute, Watchdog: time.Second, Passed: true, Failures: 2,
+				Number: 3, Node: &Node{Online: true, Servers: map[string]bool{"k": true}, Asked: true, Left: true, Gone: true},
 			},
+		}},
+		Started: 3,
+		Asked: []Asked{{
+			Key: "k", Listener: Listener{Spec: spec.Listener{Network: "tcp", Address: ":80"}, Inode: 9, Addr: "[::]:80", Balance: spec.BalanceSlots, Slots: 2},
+			Index: 1, Only6: true, Readable: true, Writable: true, Data: []byte("t"),
 		}},
 	}
 }
