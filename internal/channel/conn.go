@@ -64,6 +64,9 @@ type Options struct {
 	// Peek takes only whole lines out of the socket, and only once they are dealt
 	// with, for a reader that may be killed and have a successor (see the package).
 	Peek bool
+	// Driven leaves the descriptor out of Go's poller, for a loop that waits for many
+	// itself: Attach and Next are used then, never Receive.
+	Driven bool
 	// Torn, when not nil, is told true before the first byte of a frame that cannot
 	// be sent (or with Peek received) at one stroke and false after the last one. A
 	// successor that finds the mark set must not use the channel. It is called

@@ -1,0 +1,3 @@
+// Package handoff accepts connections on one thread of its own and deals them to
+// workers.
+package handoff
