@@ -20,14 +20,19 @@ import (
 // Safe for concurrent use.
 func Bind(l spec.Listener) (*os.File, error) {
 	f, err := bind(l)
-	if err == nil {
-		return f, nil
+	if err != nil {
+		return nil, asFault(l, err)
 	}
+	return f, nil
+}
+
+// asFault is an error of a listener as a fault with its place.
+func asFault(l spec.Listener, err error) error {
 	var known *fault.Fault
 	if errors.As(err, &known) {
-		return nil, known.At(place(l))
+		return known.At(place(l))
 	}
-	return nil, fault.New(fault.Bind, "cannot listen on %s: %w", l.Address, err).At(place(l))
+	return fault.New(fault.Bind, "cannot listen on %s: %w", l.Address, err).At(place(l))
 }
 
 func bind(l spec.Listener) (*os.File, error) {
@@ -107,4 +112,24 @@ func newSocket(family, kind int) (int, error) {
 		return -1, os.NewSyscallError("socket", err)
 	}
 	return fd, nil
+}
+
+// Unpolled is another file over the same socket, which the runtime's poller does
+// not watch whatever its mode: workers may have made it non-blocking for all, and
+// then every connection would wake the agent. The mode is left alone: it is
+// theirs, too. The caller closes both.
+func Unpolled(f *os.File) (*os.File, error) {
+	fd, err := unix.MemfdCreate(f.Name(), unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), f.Name()) // a blocking file: not polled, for good
+	err = control(f, func(socket int) error {
+		return os.NewSyscallError("dup3", unix.Dup3(socket, fd, unix.O_CLOEXEC))
+	})
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
 }

@@ -26,6 +26,7 @@ type endpoint struct {
 	zone     uint32
 	dual     bool // an IPv6 wildcard that takes IPv4 as well
 	datagram bool
+	reuse    bool // SO_REUSEADDR for a datagram socket as well
 }
 
 // bindInet binds a tcp or udp listener.
@@ -48,6 +49,20 @@ func bindInet(l spec.Listener) (*os.File, error) {
 
 // open makes, binds and listens.
 func (at endpoint) open(l spec.Listener) (*os.File, error) {
+	f, err := at.bound(l.Key(), false)
+	if err != nil {
+		return nil, err
+	}
+	if err := at.listen(f, l); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// bound makes and binds; it does not listen yet. A group's socket can be bound
+// beside others of the group, and beside nobody else's.
+func (at endpoint) bound(name string, group bool) (*os.File, error) {
 	family, kind := unix.AF_INET, unix.SOCK_STREAM
 	if at.addr.Is6() {
 		family = unix.AF_INET6
@@ -59,37 +74,49 @@ func (at endpoint) open(l spec.Listener) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := at.attach(fd, l); err != nil {
+	if err := at.attach(fd, group); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), l.Key()), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
-func (at endpoint) attach(fd int, l spec.Listener) error {
+func (at endpoint) attach(fd int, group bool) error {
+	set := func(level, option, value int) error {
+		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, option, value))
+	}
 	if at.addr.Is6() {
 		only := 1
 		if at.dual {
 			only = 0
 		}
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
-			return os.NewSyscallError("setsockopt", err)
+		if err := set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
+			return err
 		}
 	}
-	if !at.datagram {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-			return os.NewSyscallError("setsockopt", err)
+	if !at.datagram || at.reuse {
+		if err := set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
 		}
 	}
-	if err := unix.Bind(fd, at.sockaddr()); err != nil {
-		return os.NewSyscallError("bind", err)
+	if group {
+		if err := set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return err
+		}
 	}
+	return os.NewSyscallError("bind", unix.Bind(fd, at.sockaddr()))
+}
+
+// listen begins to listen; a datagram socket has nothing to begin. Between bind
+// and listen another socket may have begun to listen, so "in use" comes from here,
+// too.
+func (at endpoint) listen(f *os.File, l spec.Listener) error {
 	if at.datagram {
 		return nil
 	}
-	// Between bind and listen another socket may have begun to listen, so
-	// "in use" comes from here, too.
-	return os.NewSyscallError("listen", unix.Listen(fd, backlogOf(l)))
+	return control(f, func(fd int) error {
+		return os.NewSyscallError("listen", unix.Listen(fd, backlogOf(l)))
+	})
 }
 
 func (at endpoint) sockaddr() unix.Sockaddr {
