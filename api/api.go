@@ -157,14 +157,20 @@ type Order struct {
 	Group  bool   `json:"group,omitempty"`
 }
 
-// Outcome is the answer to an order: one result for each app it touched.
+// Outcome is the answer to an order: one result for each app it touched (of a
+// message: for each worker).
 type Outcome struct {
 	Results []Result `json:"results"`
+	// After is the number of the last event before a message was sent: what its
+	// receivers answer has a higher one.
+	After uint64 `json:"after,omitempty"`
 }
 
 // Result of an order for one app.
 type Result struct {
 	App string `json:"app"`
+	// Worker is "web#1" where the result is that of one worker.
+	Worker string `json:"worker,omitempty"`
 	// Text says what was done ("4 workers reloaded, release r3").
 	Text  string       `json:"text,omitempty"`
 	Fault *fault.Fault `json:"fault,omitempty"`
@@ -184,9 +190,17 @@ func (o Outcome) Fault() *fault.Fault {
 	case len(failed) == len(o.Results) && len(failed) == 1:
 		return failed[0].Fault
 	case len(failed) == len(o.Results):
-		return fault.New(failed[0].Fault.Code, "all %d apps failed", len(failed))
+		return fault.New(failed[0].Fault.Code, "all %d %s failed", len(failed), failed[0].kind())
 	}
-	return fault.New(fault.Partly, "%d of %d apps failed", len(failed), len(o.Results))
+	return fault.New(fault.Partly, "%d of %d %s failed", len(failed), len(o.Results), failed[0].kind())
+}
+
+// kind is what a result is of.
+func (r Result) kind() string {
+	if r.Worker != "" {
+		return "workers"
+	}
+	return "apps"
 }
 
 // ApplyRequest hands a new spec to the agent.

@@ -2,7 +2,8 @@
 // and the Hub that spreads them.
 //
 // Ordering: events of one Hub have growing sequence numbers without gaps, and
-// every subscriber sees them in that order. A subscriber that reads too slowly
+// every subscriber sees them in that order. Among the events of the past that a
+// Hub still keeps, older messages of workers may be missing. A subscriber that reads too slowly
 // is cut off and told so (Subscription.Err); the publisher never waits.
 package event
 
@@ -170,6 +171,9 @@ type WorkerMessage struct {
 	// Size in bytes; Descriptors that came with it (and were closed).
 	Size        int `json:"size"`
 	Descriptors int `json:"descriptors,omitempty"`
+	// Missed is how many messages of the worker came before this one and are no
+	// events, as there were too many in a second.
+	Missed int `json:"missed,omitempty"`
 }
 
 // MessageMax is the largest message that an event carries whole, in bytes.

@@ -23,6 +23,8 @@ func all() []Data {
 		WorkerExit{Code: -1, Signal: "SIGKILL", Core: true, Uptime: time.Minute, Planned: true, Lines: []string{"last"}},
 		WorkerHealth{OK: false, Failures: 2, Text: "connection refused"},
 		WorkerStatus{Text: "ready"},
+		WorkerNode{ID: 7, State: "listening", Address: "::", Port: 80, AddressType: "6", ExitedAfterDisconnect: true},
+		WorkerMessage{Message: json.RawMessage(`{"a":[1,"x"]}`), Size: 15, Descriptors: 1, Missed: 2},
 		Reload{Phase: ReloadFailed, Release: "r3", Done: 1, Total: 4, Fault: &fault.Fault{Code: fault.ReadyTimeout, Text: "x", Output: []string{"y"}}},
 		Warning{Fault: fault.Fault{Code: fault.LogWrite, Text: "disk full", Fix: "free space"}},
 		Order{Verb: "reload", Target: "web", By: "uid 0 pid 1"},

@@ -6,8 +6,14 @@ import (
 	"time"
 )
 
-// kept is how many past events a Hub keeps for subscribers that come back.
-const kept = 2048
+// kept is how many past events a Hub keeps for subscribers that come back. Of the
+// messages of workers it keeps at most messagesKept, and messageBytesKept of their
+// content: what programs say must not push out what happens to them.
+const (
+	kept             = 2048
+	messagesKept     = 512
+	messageBytesKept = 4 << 20
+)
 
 // Errors of a subscription.
 var (
@@ -22,6 +28,8 @@ type Hub struct {
 	mu     sync.Mutex
 	seq    uint64
 	past   []Event // at most kept, oldest first
+	said   int     // messages of workers in past
+	bytes  int     // of said
 	subs   map[*Subscription]bool
 	closed bool
 }
@@ -48,10 +56,7 @@ func (h *Hub) Publish(e Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	if len(h.past) == kept {
-		h.past = append(h.past[:0:0], h.past[kept/4:]...)
-	}
-	h.past = append(h.past, e)
+	h.keep(e)
 	for s := range h.subs {
 		select {
 		case s.c <- e:
@@ -59,6 +64,42 @@ func (h *Hub) Publish(e Event) {
 			h.end(s, ErrSlow)
 		}
 	}
+}
+
+// keep adds an event to those of the past. It needs h.mu.
+func (h *Hub) keep(e Event) {
+	if m, ok := e.Data.(WorkerMessage); ok {
+		h.said++
+		h.bytes += len(m.Message)
+	}
+	h.past = append(h.past, e)
+	if len(h.past) > kept {
+		h.drop(func(i int, _ bool) bool { return i <= kept/4 })
+	}
+	if h.said > messagesKept || h.bytes > messageBytesKept {
+		said, bytes := h.said, h.bytes // half of them go, the oldest first
+		h.drop(func(_ int, message bool) bool {
+			return message && (h.said > said/2 || h.bytes > bytes/2)
+		})
+	}
+}
+
+// drop removes the events of the past that old picks by their place and by whether
+// they are a worker's message, and counts what is left. It needs h.mu.
+func (h *Hub) drop(old func(i int, message bool) bool) {
+	rest := make([]Event, 0, kept+1)
+	for i, e := range h.past {
+		m, message := e.Data.(WorkerMessage)
+		if !old(i, message) {
+			rest = append(rest, e)
+			continue
+		}
+		if message {
+			h.said--
+			h.bytes -= len(m.Message)
+		}
+	}
+	h.past = rest
 }
 
 // Subscribe returns every event with a sequence number above after that is

@@ -260,3 +260,34 @@ func BenchmarkPublish(b *testing.B) {
 		h.Publish(Event{Data: WorkerStatus{}})
 	}
 }
+
+// TestMessagesDoNotPushOutEvents: programs may say much, and what happened to them
+// is still there.
+func TestMessagesDoNotPushOutEvents(t *testing.T) {
+	for _, size := range []int{2, 60 << 10} {
+		h := published(100)
+		text := make([]byte, size)
+		for i := range 3 * kept {
+			h.Publish(Event{App: "web", Data: WorkerMessage{Message: text, Size: i}})
+			if h.said > messagesKept || h.bytes > messageBytesKept {
+				t.Fatalf("%d messages, %d bytes", h.said, h.bytes)
+			}
+		}
+		past := h.Past()
+		for i := range 100 {
+			if _, ok := past[i].Data.(WorkerStatus); !ok {
+				t.Fatalf("event %d of the past is %+v", i, past[i])
+			}
+		}
+		said, bytes := 0, 0
+		for i, e := range past[100:] {
+			if m := e.Data.(WorkerMessage); m.Size != 3*kept-len(past[100:])+i {
+				t.Fatalf("message %d of the past is message %d", i, m.Size)
+			}
+			said, bytes = said+1, bytes+size
+		}
+		if said != h.said || bytes != h.bytes || said < 16 {
+			t.Errorf("%d messages (%d bytes) are kept, counted %d (%d)", said, bytes, h.said, h.bytes)
+		}
+	}
+}

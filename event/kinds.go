@@ -11,6 +11,8 @@ func Kinds() []Data {
 		WorkerExit{},
 		WorkerHealth{},
 		WorkerStatus{},
+		WorkerNode{},
+		WorkerMessage{},
 		Reload{},
 		Warning{},
 		Order{},

@@ -44,6 +44,8 @@ const (
 	UpgradeFailed    Code = "E-UPGRADE"
 	TornChannel      Code = "E-TORN-CHANNEL"
 	BadChannel       Code = "E-BAD-CHANNEL"
+	NoChannel        Code = "E-NO-CHANNEL"
+	ChannelFull      Code = "E-CHANNEL-FULL"
 	Saved            Code = "E-SAVED"
 	Startup          Code = "E-STARTUP"
 	Internal         Code = "E-INTERNAL"
@@ -115,6 +117,8 @@ func Table() []Explanation {
 		{UpgradeFailed, 1, "the agent could not be replaced", "The new binary is no muster that can take over, or its agent did not come up in time. The agent before runs on (or again); no worker was touched.", "look at the cause in the text, then `muster upgrade BINARY` again"},
 		{TornChannel, 1, "a worker's channel was left torn", "The agent before was killed in the middle of a large message to or from this worker. What follows cannot be read, so the worker is replaced.", "nothing; send fewer messages above 32 KiB to make it rarer"},
 		{BadChannel, 1, "a worker's channel was closed", "The worker sent a line of more than 16 MiB on its channel (MUSTER_CHANNEL_FD). What follows cannot be told apart, so muster has closed the channel. The worker runs on without it.", "end each message with a line end; send what is large by a file or a socket of your own"},
+		{NoChannel, 1, "a worker cannot get messages", "The worker has closed its end of the channel (MUSTER_CHANNEL_FD), or never had one that could be used. It runs on; messages do not reach it any more.", "`muster restart APP#N` gives it a new channel; a Node.js program must not call process.disconnect()"},
+		{ChannelFull, 1, "a worker does not read its messages", "So much waits for this worker already that nothing more was sent to it. It is blocked, or its program does not read its channel (MUSTER_CHANNEL_FD) at all. Other workers got theirs.", "look at what blocks it (`muster logs`, `muster inspect` for Node.js), or `muster restart APP#N`; send nothing to programs that do not read"},
 		{Saved, 1, "what ran cannot be saved or read back", "muster keeps in its state directory what a project ran, so that it starts again after a reboot. That file is missing, damaged, or cannot be written. What runs is not touched.", "free space, or correct the owner and mode of the state directory; a damaged file may be removed"},
 		{Startup, 1, "the start at boot cannot be arranged", "The unit cannot be written or enabled, is not muster's own, or this host is started by something else than systemd.", "look at the cause in the text; `muster startup systemd --print` shows the unit, to install it by hand"},
 		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},

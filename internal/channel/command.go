@@ -13,6 +13,8 @@ const (
 	CmdStatus = "MUSTER_STATUS"
 	CmdPing   = "MUSTER_PING"
 	CmdPong   = "MUSTER_PONG"
+	CmdSend   = "MUSTER_SEND"
+	CmdFailed = "MUSTER_FAILED"
 )
 
 // Command is the cmd of an internal frame: an object whose "cmd" is a string that

@@ -64,6 +64,7 @@ func Routes() []Route {
 		{"POST", "/v1/rollback", Operate, "Go back to the release that ran before, rolling.", nil, call((*Server).rollback)},
 		{"POST", "/v1/scale", Operate, "Change the size of pools.", nil, call((*Server).scale)},
 		{"POST", "/v1/signal", Operate, "Send a signal to workers.", nil, call((*Server).signal)},
+		{"POST", "/v1/message", Operate, "Send a message to workers: process.on('message') in Node.js, a frame of the channel for others. One result for each worker.", nil, call((*Server).message)},
 		{"GET", "/v1/launch", Operate, "What it takes to run a command in an app's surroundings; holds secrets.", launchParams(), ask((*Server).launch)},
 
 		{"GET", "/v1/logs", Read, "Output of workers, one record a line.", logParams(), stream[api.Record]("application/x-ndjson", (*Server).logs)},

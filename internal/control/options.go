@@ -79,12 +79,15 @@ type Life interface {
 	Restart(ctx context.Context, o api.Order) api.Outcome
 }
 
-// Pools changes what runs.
+// Pools changes what runs, and speaks to it.
 type Pools interface {
 	Reload(ctx context.Context, o api.Order) api.Outcome
 	Rollback(ctx context.Context, o api.Order) api.Outcome
 	Scale(ctx context.Context, o api.Order) api.Outcome
 	Signal(ctx context.Context, o api.Order) api.Outcome
+	// Message sends a message to workers, with a result for each of them. It does
+	// not wait for what they do with it.
+	Message(ctx context.Context, m api.Message) api.Outcome
 }
 
 // withDefaults checks the options and fills in what is not set.

@@ -44,6 +44,7 @@ const patience = 20 * time.Second
 type fakes struct {
 	mu     sync.Mutex
 	orders []string
+	sent   []string // messages
 	apps   []api.App
 	do     func(ctx context.Context, verb string, o api.Order) api.Outcome
 	apply  func(ctx context.Context, s spec.Spec) api.ApplyResult
@@ -81,6 +82,13 @@ func (f *fakes) Scale(ctx context.Context, o api.Order) api.Outcome { return f.o
 
 func (f *fakes) Signal(ctx context.Context, o api.Order) api.Outcome {
 	return f.order(ctx, "signal", o)
+}
+
+func (f *fakes) Message(ctx context.Context, m api.Message) api.Outcome {
+	f.mu.Lock()
+	f.sent = append(f.sent, string(m.Message))
+	f.mu.Unlock()
+	return f.order(ctx, "message", api.Order{Selector: m.Selector})
 }
 
 func (f *fakes) Spec() spec.Spec {

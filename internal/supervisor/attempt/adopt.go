@@ -76,6 +76,7 @@ func (a *Attempt) Resume(proc process.Proc, exited bool) {
 			a.request(a.app.Stop)
 		}
 	default:
+		a.openBox()
 		a.watchOn(left)
 	}
 }

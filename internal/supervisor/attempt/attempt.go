@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -67,6 +69,8 @@ type Events struct {
 	Probed func(Probed)
 	// Status: free text of its own (sd_notify STATUS=).
 	Status func(text string)
+	// Said: a message of its own code; nil: nobody wants them.
+	Said func(event.WorkerMessage)
 	// Warned: something that stopped nothing.
 	Warned func(*fault.Fault)
 }
@@ -114,6 +118,8 @@ type Attempt struct {
 
 	notify   Notifier
 	channel  *channel.Conn // nil: none
+	box      *mail.Box     // that others send messages to; nil: no channel
+	meter    mail.Meter    // of its messages; the goroutine's that reads the channel
 	output   *output.Attachment
 	tracker  health.Tracker
 	watchdog time.Duration
@@ -188,6 +194,7 @@ func (a *Attempt) started(out started, err error) {
 func (a *Attempt) runs(proc process.Proc, since time.Time) {
 	a.proc, a.running, a.startedAt = proc, true, since
 	a.cfg.Events.Started(nil)
+	a.openBox()
 	if !a.stopping {
 		a.watch()
 	}
@@ -233,6 +240,7 @@ const forkTime = 2 * time.Second
 
 func (a *Attempt) ended(e process.Exit) {
 	a.exit = &e
+	a.closeBox()
 	a.unwatch()
 	a.cfg.Events.Exited(e)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +14,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/mail"
 )
 
 const (
@@ -126,6 +126,7 @@ func (a *Attempt) listen() {
 		return
 	}
 	conn := a.channel
+	a.newBox(mail.Plain{Conn: conn})
 	a.cfg.Shared.Errands.Go(func() {
 		var pace pace
 		for {
@@ -136,9 +137,14 @@ func (a *Attempt) listen() {
 			if err != nil {
 				return
 			}
-			for _, fd := range f.FDs { // nobody is there who could use it
-				_ = syscall.Close(fd)
+			if isMessage(f.Data) {
+				if !a.message(f.Data, f.FDs, "") {
+					return
+				}
+				pace.keep(a.life, len(f.Data))
+				continue
 			}
+			closeAll(f.FDs) // nobody is there who could use it
 			if !a.heard(conn, f.Data) {
 				return
 			}

@@ -17,6 +17,7 @@ import (
 // when it has not ended within stop.timeout.
 func (a *Attempt) Stop(rules spec.Stop) {
 	a.stopping = true
+	a.closeBox()
 	if !a.running || a.exit != nil {
 		return
 	}
@@ -66,6 +67,7 @@ func ask(proc process.Proc, sig unix.Signal) {
 // Kill ends the whole group by force.
 func (a *Attempt) Kill() {
 	a.stopping, a.killed = true, true
+	a.closeBox()
 	a.unwatch()
 	a.disarm()
 	proc := a.proc
@@ -154,6 +156,7 @@ func (a *Attempt) Leave() {
 
 func (a *Attempt) silence() {
 	a.closed = true
+	a.closeBox()
 	a.unwatch()
 	a.disarm()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
+	"github.com/muster-run/muster/internal/supervisor/mail"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,6 +117,8 @@ type Shared struct {
 	// Errands counts the goroutines that do one thing each; each ends by itself, with its
 	// process, its socket or its context.
 	Errands Errands
+	// Mail carries the messages of users' code.
+	Mail mail.Office
 	// Forgotten is called when a process is given up.
 	Forgotten func(id string)
 

@@ -90,7 +90,7 @@ func (w *Worker) config() attempt.Config {
 		Pattern: w.Gen.Pattern, Health: w.Gen.Health, ReadyIn: rel.App.Ready.Timeout.D(),
 		Events: attempt.Events{
 			Started: w.started, Ready: func() { w.transition(event.Ready, "") }, Failed: w.Condemn,
-			Torn: w.torn, Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told,
+			Torn: w.torn, Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told, Said: func(m event.WorkerMessage) { w.home.Publish(w, m) },
 			Warned: func(f *fault.Fault) { w.home.Warn(w, f.At(w.At(w.Run.PID()))) },
 		},
 	}
