@@ -10,16 +10,22 @@ import (
 )
 
 // Steer says which sockets of a group get new connections: live are indexes of a
-// group of n, see BindGroup; f is any socket of it. Connections are spread evenly
-// over them. With all of them live, or none, the kernel spreads over all, as it
-// does in a group that was never steered. It holds until the next call, and is to
-// be repeated when the group has grown or shrunk. It takes effect for connections
-// whose first packet comes after it; those that wait in a queue stay there. No
-// privilege is needed.
+// group of n, see BindGroup; f is any socket of it. They take turns where that is
+// allowed (CAP_BPF); elsewhere a hash of the client's address chooses. With none
+// live the kernel spreads over all, as it does in a group that was never steered.
+// It holds until the next call, and is to be repeated when the group has grown or
+// shrunk. It takes effect for connections whose first packet comes after it; those
+// that wait in a queue stay there. No privilege is needed.
 func Steer(f *os.File, live []int, n int) error {
 	dead := complement(live, n)
 	return control(f, func(fd int) error {
-		if len(dead) == 0 || len(dead) == n {
+		if len(dead) == n {
+			return unsteer(fd)
+		}
+		if attachTurns(fd, dead, n) == nil {
+			return nil
+		}
+		if len(dead) == 0 {
 			return unsteer(fd)
 		}
 		return attachFilter(fd, slices.Concat(flowHash(), pick(dead, n)))
