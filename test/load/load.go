@@ -20,11 +20,12 @@ import (
 type Options struct {
 	// Network is tcp (default) or unix, Addr what to dial.
 	Network, Addr string
-	// Fresh and Kept are the numbers of clients of each kind.
-	Fresh, Kept int
-	// MaxDelay is the longest delay that a request asks for, in whole
-	// milliseconds. Default 50 ms, negative: no delay.
-	MaxDelay time.Duration
+	// Fresh, Kept and Sockets are the numbers of clients of each kind; the last
+	// speak WebSocket to a server that echoes.
+	Fresh, Kept, Sockets int
+	// A request asks for a delay of MinDelay to MaxDelay, in whole milliseconds.
+	// Default 0 to 50 ms; MaxDelay negative: no delay.
+	MinDelay, MaxDelay time.Duration
 	// Timeout after which a request counts as hung. Default 5 s.
 	Timeout time.Duration
 	// Path that is asked for, default "/"; "?ms=N" is added.
@@ -63,6 +64,10 @@ func Start(opt Options) *Run {
 	r := &Run{opt: opt.withDefaults(), cancel: cancel, report: newReport()}
 	for i := range r.opt.Fresh + r.opt.Kept {
 		c := &client{run: r, kept: i >= r.opt.Fresh, index: i}
+		r.wg.Go(func() { c.loop(ctx) })
+	}
+	for i := range r.opt.Sockets {
+		c := &talker{client: client{run: r, index: r.opt.Fresh + r.opt.Kept + i}}
 		r.wg.Go(func() { c.loop(ctx) })
 	}
 	return r
@@ -120,7 +125,11 @@ func (c *client) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		start := time.Now()
 		who, err := c.request(start.Add(c.run.opt.Timeout))
-		c.run.count(c.kept, who, time.Since(start), err)
+		side := fresh
+		if c.kept {
+			side = kept
+		}
+		c.run.count(side, who, time.Since(start), err)
 		if err != nil {
 			c.drop()
 			pause(ctx, 5*time.Millisecond) // a refused connection must not spin
@@ -201,9 +210,9 @@ func (c *client) text() string {
 	if !c.kept {
 		connection = "close"
 	}
-	ms := 0
-	if d := int(c.run.opt.MaxDelay / time.Millisecond); d > 0 {
-		ms = rand.IntN(d + 1)
+	ms := int(c.run.opt.MinDelay / time.Millisecond)
+	if d := int((c.run.opt.MaxDelay - c.run.opt.MinDelay) / time.Millisecond); d > 0 {
+		ms += rand.IntN(d + 1)
 	}
 	return "GET " + c.run.opt.Path + "?ms=" + strconv.Itoa(ms) + " HTTP/1.1\r\n" +
 		"Host: localhost\r\nConnection: " + connection + "\r\n\r\n"

@@ -60,7 +60,10 @@ func (s Side) String() string {
 
 // Report is what a run counted.
 type Report struct {
-	Fresh, Kept Side
+	Fresh, Kept, Sockets Side
+	// Closed is how many WebSockets the server has closed in good order, with no
+	// message unanswered.
+	Closed int
 	// Longest is the longest time to a complete answer, since the last Mark.
 	Longest time.Duration
 	// Seen counts the answers by who gave them, since the last Mark.
@@ -70,17 +73,18 @@ type Report struct {
 }
 
 func newReport() Report {
-	return Report{Fresh: Side{Lost: map[Kind]int{}}, Kept: Side{Lost: map[Kind]int{}}, Seen: map[Who]int{}}
+	side := func() Side { return Side{Lost: map[Kind]int{}} }
+	return Report{Fresh: side(), Kept: side(), Sockets: side(), Seen: map[Who]int{}}
 }
 
 // Answers is how many requests were answered well.
-func (r Report) Answers() int { return r.Fresh.Answers + r.Kept.Answers }
+func (r Report) Answers() int { return r.Fresh.Answers + r.Kept.Answers + r.Sockets.Answers }
 
 // Lost is how many requests were lost.
-func (r Report) Lost() int { return r.Fresh.Total() + r.Kept.Total() }
+func (r Report) Lost() int { return r.Fresh.Total() + r.Kept.Total() + r.Sockets.Total() }
 
 // Of is how many were lost in one way.
-func (r Report) Of(k Kind) int { return r.Fresh.Lost[k] + r.Kept.Lost[k] }
+func (r Report) Of(k Kind) int { return r.Fresh.Lost[k] + r.Kept.Lost[k] + r.Sockets.Lost[k] }
 
 // PIDs lists the processes that answered, in order.
 func (r Report) PIDs() []int {
@@ -103,8 +107,11 @@ func (r Report) Releases() []string {
 // String is one line with the counts and the longest answer, and one more for
 // each error text.
 func (r Report) String() string {
-	text := fmt.Sprintf("new connections: %s; keep-alive: %s; longest %v",
-		r.Fresh, r.Kept, r.Longest.Round(time.Millisecond))
+	text := fmt.Sprintf("new connections: %s; keep-alive: %s", r.Fresh, r.Kept)
+	if r.Sockets.Answers+r.Sockets.Total() > 0 {
+		text += fmt.Sprintf("; WebSocket: %s, %d closed in good order", r.Sockets, r.Closed)
+	}
+	text += fmt.Sprintf("; longest %v", r.Longest.Round(time.Millisecond))
 	for _, e := range r.Errors {
 		text += "\n    " + e
 	}
@@ -114,18 +121,21 @@ func (r Report) String() string {
 func (r Report) clone() Report {
 	r.Fresh.Lost = maps.Clone(r.Fresh.Lost)
 	r.Kept.Lost = maps.Clone(r.Kept.Lost)
+	r.Sockets.Lost = maps.Clone(r.Sockets.Lost)
 	r.Seen = maps.Clone(r.Seen)
 	r.Errors = slices.Clone(r.Errors)
 	return r
 }
 
-func (r *Run) count(kept bool, who Who, took time.Duration, err error) {
+// fresh, kept and sockets choose the side of a report.
+func fresh(r *Report) *Side   { return &r.Fresh }
+func kept(r *Report) *Side    { return &r.Kept }
+func sockets(r *Report) *Side { return &r.Sockets }
+
+func (r *Run) count(of func(*Report) *Side, who Who, took time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	side := &r.report.Fresh
-	if kept {
-		side = &r.report.Kept
-	}
+	side := of(&r.report)
 	if err == nil {
 		side.Answers++
 		r.report.Seen[who]++

@@ -72,3 +72,29 @@ func Prop() string { return os.Getenv(propVar) }
 
 // Hello is the path of the built Go example.
 func Hello() string { return os.Getenv(helloVar) }
+
+// NodeModules is the directory of the packages that test programs use, which
+// scripts/test-node.sh installs.
+func NodeModules(t testing.TB) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(Root(), "scripts", "test-node.sh"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("the packages of Node.js cannot be installed: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Node is the path of a release of Node.js: that of the machine, or "22", "24", "26".
+func Node(t testing.TB, major string) string {
+	t.Helper()
+	if major != "" {
+		return filepath.Join(NodeModules(t), "node"+major, "bin", "node")
+	}
+	path, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs the releases of Node.js and the packages that the tests of Node.js
+# programs use (test/node/package-lock.json) into a cache outside the tree, and
+# prints its node_modules directory. Quick when everything is there.
+set -euo pipefail
+cd "$(dirname "$0")/../test/node"
+dir=${XDG_CACHE_HOME:-$HOME/.cache}/muster-test/$(sha256sum package-lock.json | cut -c1-16)
+if [ ! -e "$dir/done" ]; then
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  cp package.json package-lock.json .npmrc "$dir"
+  npm ci --prefix "$dir" --no-audit --no-fund --loglevel=error >&2
+  touch "$dir/done"
+fi
+echo "$dir/node_modules"

@@ -1,0 +1,21 @@
+// The plainest server there is. It knows nothing of cluster or of muster.
+const fs = require('fs');
+const http = require('http');
+
+const release = fs.readFileSync('RELEASE', 'utf8').trim();
+const server = http.createServer((req, res) => {
+  const url = new URL(req.url, 'http://x');
+  if (url.pathname === '/block') { // the whole process hangs
+    const end = Date.now() + Number(url.searchParams.get('ms'));
+    while (Date.now() < end);
+  }
+  setTimeout(() => res.end(`hello from release=${release} pid=${process.pid}\n`),
+    url.pathname === '/block' ? 0 : Number(url.searchParams.get('ms')));
+});
+if (process.env.PEERS) { // who was accepted by whom
+  server.on('connection', (socket) => fs.appendFileSync(process.env.PEERS, `${process.pid} ${socket.remotePort}\n`));
+}
+if (process.env.MAX_CONNECTIONS) server.maxConnections = Number(process.env.MAX_CONNECTIONS);
+if (process.env.BACKLOG) server.listen({ port: process.env.PORT, host: process.env.HOST, backlog: Number(process.env.BACKLOG) });
+else if (process.env.SOCKET) server.listen(process.env.SOCKET);
+else server.listen(process.env.PORT, process.env.HOST);
