@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/output"
@@ -90,6 +91,11 @@ type Listener struct {
 	Name, Network, Address string
 	File                   process.NamedFD
 	Inode                  uint64
+	// Balance in force. Door deals the listener's connections, and Seat is the slot to
+	// join it with; nil: nobody deals.
+	Balance spec.Balance
+	Door    *handoff.Door
+	Seat    int
 }
 
 // Attempt is one process and what hangs on it. Not safe for concurrent use: its

@@ -1,12 +1,9 @@
 package generation
 
 import (
+	"cmp"
 	"os"
-	"slices"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/listener"
@@ -24,13 +21,8 @@ func RestoreRelease(was record.Release) *Release {
 	return &Release{Name: was.Name, App: was.App, Environ: record.SplitEnviron(was.Environ), Dir: was.Dir}
 }
 
-// Record is the listener as a successor needs it.
-func (b *Listener) Record() record.Listener {
-	return record.Listener{Spec: b.Spec, Inode: b.Inode, Addr: b.Addr, Fresh: b.fresh}
-}
-
 // Restore makes a generation again. A listener that cannot be had is a fault, and
-// its File is nil: no worker can be started with it.
+// has no socket: no worker can be started with it.
 func Restore(s *Sockets, was record.Generation, rel *Release) (*Generation, []*fault.Fault) {
 	gen, err := newGeneration(was.Number, rel)
 	if err != nil { // a pattern that an older release understood
@@ -56,96 +48,103 @@ func (s *Sockets) Restore(pool string, were []record.Listener) (list []*Listener
 }
 
 func (s *Sockets) restore(pool string, was record.Listener) (*Listener, *fault.Fault) {
-	b := &Listener{Spec: was.Spec, Inode: was.Inode, Addr: was.Addr, fresh: was.Fresh}
+	b := &Listener{Spec: was.Spec, inode: was.Inode, Addr: was.Addr, fresh: was.Fresh}
 	name := storeName(pool, was.Spec)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	file := s.open[name]
-	if file == nil {
-		file = s.get(name)
-	}
-	if file == nil {
-		return b, fault.New(fault.Bind, "the listener %s is lost", was.Spec.Key())
+	if b.at = s.opened(name); b.at == nil {
+		a := s.get(name)
+		if a == nil {
+			return b, fault.New(fault.Bind, "the listener %s is lost", was.Spec.Key())
+		}
+		b.at = s.sharedBy(name, a)
 	}
 	var f *fault.Fault
-	inode, err := listener.Inode(file)
-	if err != nil {
-		f = fault.From(err)
-	} else if inode != was.Inode {
+	if _, inode := b.For(0); inode != was.Inode {
 		// What workers that run have is not what new ones get.
 		f = fault.New(fault.Bind, "the listener %s is another socket than before", was.Spec.Key())
-		b.Inode = inode
+		b.inode = inode
 	}
-	b.File = s.sharedBy(file, inode)
-	s.holds(name, b.File)
+	if err := s.resume(pool, b, was); err != nil && f == nil {
+		f = fault.From(err)
+	}
 	return b, f
 }
 
-// sharedBy is the file that is open for a socket already, else file; mu is held.
-// Two apps that have one socket have one file.
-func (s *Sockets) sharedBy(file *os.File, inode uint64) *os.File {
-	for _, other := range s.open {
-		if other == file {
-			return file
-		}
-		if n, err := listener.Inode(other); err == nil && n == inode {
-			file.Close()
-			return other
-		}
+// resume brings back how connections get to the workers. Records of earlier
+// versions do not name it.
+func (s *Sockets) resume(pool string, b *Listener, was record.Listener) error {
+	b.at.mu.Lock()
+	if b.at.balance == "" {
+		b.at.balance = cmp.Or(was.Balance, spec.BalanceShared)
 	}
-	return file
+	err := s.openDoor(b.at, b.Spec)
+	b.at.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.grow(pool, b, was.Slots) // the earlier agent was about to close some
 }
 
-// kept finds a socket that is in the Store, but not open here: an earlier agent
+// opened is what is open under a name, nil for nothing.
+func (s *Sockets) opened(name string) *address {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[name]
+}
+
+// sharedBy opens an address under a name: what is open for its socket already,
+// else a. Two apps that have one socket have one address.
+func (s *Sockets) sharedBy(name string, a *address) *address {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.open {
+		if list := other.list(); len(list) > 0 && list[0].inode == a.sockets[0].inode {
+			a.close()
+			a = other
+			break
+		}
+	}
+	s.holds(name, a)
+	return a
+}
+
+// kept finds an address that is in the Store, but not open here: an earlier agent
 // has bound it and died before it was told of.
-func (s *Sockets) kept(name string, l spec.Listener) *os.File {
+func (s *Sockets) kept(name string, l spec.Listener) *address {
 	for _, other := range s.Store.List() {
 		if other == name || strings.HasPrefix(other, listenPrefix) && sameSocket(other, l) {
-			if file := s.get(other); file != nil {
-				return file
+			if a := s.get(other); a != nil {
+				return a
 			}
 		}
 	}
 	return nil
 }
 
-// get is a file over a socket in the Store, nil when there is none.
-func (s *Sockets) get(name string) *os.File {
-	f, err := s.Store.Get(name)
-	if f == nil || err != nil {
-		return nil
-	}
-	defer f.Close()
-	file, err := unpolled(f)
-	if err != nil {
-		return nil
-	}
-	return file
-}
-
-// unpolled is another file over the same socket, which the runtime's poller does
-// not watch whatever its mode: workers may have made it non-blocking for all, and
-// then every connection would wake the agent. The mode is left alone: it is
-// theirs, too.
-func unpolled(f *os.File) (*os.File, error) {
-	fd, err := unix.MemfdCreate(f.Name(), unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	file := os.NewFile(uintptr(fd), f.Name()) // a blocking file: not polled, for good
-	raw, err := f.SyscallConn()
-	if err == nil {
-		inner := error(nil)
-		err = raw.Control(func(socket uintptr) { inner = unix.Dup3(int(socket), fd, syscall.O_CLOEXEC) })
-		if err == nil {
-			err = os.NewSyscallError("dup3", inner)
+// get is what the Store has of a listener, nil when there is nothing: its first
+// socket and those of the slots after it without a gap.
+func (s *Sockets) get(name string) *address {
+	var files []*os.File
+	for {
+		f, err := s.Store.Get(slotName(name, len(files)))
+		if f == nil || err != nil {
+			break
+		}
+		file, err := listener.Unpolled(f)
+		f.Close()
+		if err != nil {
+			break
+		}
+		files = append(files, file)
+		if !mayHaveSlots(name) {
+			break
 		}
 	}
-	if err != nil {
-		file.Close()
-		return nil, err
+	a, err := newAddress(files)
+	if err != nil || len(files) == 0 {
+		closeAll(files)
+		return nil
 	}
-	return file, nil
+	return a
 }
 
 // KeepRest takes over what is in the Store and belongs to no listener that was
@@ -154,36 +153,21 @@ func unpolled(f *os.File) (*os.File, error) {
 // DropPrebound, at once where pending says no.
 func (s *Sockets) KeepRest(pending func(app string) bool) {
 	for _, name := range s.Store.List() {
-		s.mu.Lock()
-		known := s.open[name] != nil
-		s.mu.Unlock()
-		if known || !strings.HasPrefix(name, listenPrefix) {
+		if !strings.HasPrefix(name, listenPrefix) || !isFirst(name) || s.opened(name) != nil {
+			continue
+		}
+		a := s.get(name)
+		if a == nil {
 			continue
 		}
 		app, key := nameParts(name)
-		network, address, _ := strings.Cut(key, "://")
-		file := s.get(name)
-		if file == nil {
-			continue
-		}
-		s.keepRest(name, &Listener{Spec: spec.Listener{Network: network, Address: address}, File: file, fresh: true})
+		network, at, _ := strings.Cut(key, "://")
+		b := newListener(spec.Listener{Network: network, Address: at}, s.sharedBy(name, a))
+		s.keepPrebound(name, b)
 		if !pending(app) {
 			s.Release(app, []*Listener{s.takePrebound(name)})
 		}
 	}
-}
-
-func (s *Sockets) keepRest(name string, b *Listener) {
-	b.Inode, _ = listener.Inode(b.File)
-	b.Addr = listener.Addr(b.File)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b.File = s.sharedBy(b.File, b.Inode)
-	s.holds(name, b.File)
-	if s.prebound == nil {
-		s.prebound = map[string]*Listener{}
-	}
-	s.prebound[name] = b
 }
 
 // Leave leaves the sockets in the Store, where a successor finds them: from now
@@ -198,12 +182,8 @@ func (s *Sockets) Leave() {
 func (s *Sockets) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var closed []*os.File
-	for _, file := range s.open {
-		if !slices.Contains(closed, file) {
-			file.Close()
-			closed = append(closed, file)
-		}
+	for _, a := range s.open {
+		a.close()
 	}
 	s.open, s.prebound = nil, nil
 }

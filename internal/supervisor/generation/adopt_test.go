@@ -40,7 +40,7 @@ func TestRestoreListeners(t *testing.T) {
 	l := unixAt(t, "s")
 	gen := prepare(t, Prepare{Sockets: s, Number: 3, Release: release("/", l)})
 	gen.Settled()
-	if err := unix.SetNonblock(int(rawFD(t, gen.Listeners[0].File)), true); err != nil {
+	if err := unix.SetNonblock(int(rawFD(t, file(gen.Listeners[0]))), true); err != nil {
 		t.Fatal(err)
 	}
 	var a Archive
@@ -70,16 +70,16 @@ func TestRestoreListeners(t *testing.T) {
 		t.Errorf("another release: %+v", again.Release)
 	}
 	kept := again.Listeners[0]
-	if kept.Inode != gen.Listeners[0].Inode || kept.Addr != gen.Listeners[0].Addr {
+	if inode(kept) != inode(gen.Listeners[0]) || kept.Addr != gen.Listeners[0].Addr {
 		t.Errorf("%+v, was %+v", kept, gen.Listeners[0])
 	}
-	if flags(t, kept.File)&unix.O_NONBLOCK == 0 {
+	if flags(t, file(kept))&unix.O_NONBLOCK == 0 {
 		t.Error("the mode was changed")
 	}
-	if err := kept.File.SetDeadline(time.Now()); err == nil {
+	if err := file(kept).SetDeadline(time.Now()); err == nil {
 		t.Error("the poller watches it")
 	}
-	fd, _, err := unix.Accept(int(rawFD(t, kept.File)))
+	fd, _, err := unix.Accept(int(rawFD(t, file(kept))))
 	if err != nil {
 		t.Fatalf("the backlog is lost: %v", err)
 	}
@@ -94,19 +94,19 @@ func TestRestoreListeners(t *testing.T) {
 func TestRestoreSharedAndLost(t *testing.T) {
 	s := sockets(t)
 	l := unixAt(t, "s")
-	one, err := s.bind("one", l)
+	one, err := s.bind(appWith("one"), l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.bind("two", l); err != nil {
+	if _, err := s.bind(appWith("two"), l); err != nil {
 		t.Fatal(err)
 	}
 	was := one.Record()
 	next := successor(s)
 	a, faults := next.Restore("one", []record.Listener{was})
 	b, more := next.Restore("two", []record.Listener{was})
-	if len(faults)+len(more) > 0 || a[0].File != b[0].File {
-		t.Fatalf("%v %v, %p %p", faults, more, a[0].File, b[0].File)
+	if len(faults)+len(more) > 0 || file(a[0]) != file(b[0]) {
+		t.Fatalf("%v %v, %p %p", faults, more, file(a[0]), file(b[0]))
 	}
 	next.Release("one", a)
 	if !exists(l.Address) {
@@ -121,7 +121,7 @@ func TestRestoreSharedAndLost(t *testing.T) {
 	if exists(l.Address) {
 		t.Error("left behind")
 	}
-	if lost, faults := next.Restore("two", []record.Listener{was}); len(faults) != 1 || lost[0].File != nil {
+	if lost, faults := next.Restore("two", []record.Listener{was}); len(faults) != 1 || file(lost[0]) != nil {
 		t.Errorf("%v %v", lost, faults)
 	}
 }
@@ -130,11 +130,11 @@ func TestRestoreSharedAndLost(t *testing.T) {
 func TestKeepRest(t *testing.T) {
 	s := sockets(t)
 	used, unused := unixAt(t, "used"), unixAt(t, "unused")
-	was, err := s.bind("web", used)
+	was, err := s.bind(appWith("web"), used)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.bind("old", unused); err != nil {
+	if _, err := s.bind(appWith("old"), unused); err != nil {
 		t.Fatal(err)
 	}
 	before := open(t)
@@ -144,7 +144,7 @@ func TestKeepRest(t *testing.T) {
 		t.Error("the wrong one was closed")
 	}
 	gen := prepare(t, Prepare{Sockets: next, Number: 1, Release: release("/", used)})
-	if b := gen.Listeners[0]; b.Inode != was.Inode || b.Spec.Mode != used.Mode || len(gen.Fresh()) != 1 {
+	if b := gen.Listeners[0]; inode(b) != inode(was) || b.Spec.Mode != used.Mode || len(gen.Fresh()) != 1 {
 		t.Errorf("%+v", b)
 	}
 	next.DropPrebound(none)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"sync/atomic"
@@ -58,23 +57,6 @@ func (g *Generation) Update(app spec.App) {
 		mine.Health = app.Health
 		g.live.Store(app.Health)
 	}
-}
-
-// Listener is a listening socket of an app.
-type Listener struct {
-	Spec  spec.Listener
-	File  *os.File
-	Inode uint64
-	Addr  string // really bound
-	fresh bool   // made for a generation that has not proved itself
-}
-
-// Address is the listener as status shows it: with what is really bound.
-func (b *Listener) Address() string {
-	if b.Addr == "" || b.Spec.Network == "unix" {
-		return b.Spec.Key()
-	}
-	return b.Spec.Network + "://" + b.Addr
 }
 
 // Prepare makes what a generation needs before its first worker: the resolved
@@ -134,22 +116,27 @@ func newGeneration(number int, rel *Release) (*Generation, error) {
 }
 
 func (s Prepare) bind(gen *Generation) error {
-	for _, l := range owned(gen.Release.App) {
-		i := slices.IndexFunc(s.Have, func(b *Listener) bool { return b.Spec.Key() == l.Key() })
-		if i >= 0 {
-			known := *s.Have[i]
-			known.Spec, known.fresh = l, false
-			gen.Listeners = append(gen.Listeners, &known)
-			continue
-		}
-		b, err := s.Sockets.bind(gen.Release.App.Name, l)
+	app := gen.Release.App
+	for _, l := range owned(app) {
+		b, err := s.listener(app, l)
 		if err != nil {
-			s.Sockets.Release(gen.Release.App.Name, gen.Fresh())
+			s.Sockets.Release(app.Name, gen.Fresh())
 			return err
 		}
 		gen.Listeners = append(gen.Listeners, b)
 	}
 	return nil
+}
+
+// listener is one that the generation before had, or a fresh one.
+func (s Prepare) listener(app spec.App, l spec.Listener) (*Listener, error) {
+	i := slices.IndexFunc(s.Have, func(b *Listener) bool { return b.Spec.Key() == l.Key() })
+	if i < 0 {
+		return s.Sockets.bind(app, l)
+	}
+	known := *s.Have[i]
+	known.Spec, known.fresh = l, false
+	return &known, s.Sockets.grow(app.Name, &known, app.Workers)
 }
 
 func (s Prepare) build(ctx context.Context, gen *Generation) error {

@@ -148,7 +148,7 @@ func TestListenersAreTakenOver(t *testing.T) {
 	if fresh := second.Fresh(); len(fresh) != 1 || fresh[0].Spec.Address != added.Address {
 		t.Errorf("fresh %+v", fresh)
 	}
-	if b := second.Listeners[1]; b.File != first.Listeners[0].File || b.Spec.Name != "public" {
+	if b := second.Listeners[1]; file(b) != file(first.Listeners[0]) || b.Spec.Name != "public" {
 		t.Errorf("%+v", b)
 	}
 	if first.Listeners[0].Spec.Name != "http" {
@@ -217,7 +217,7 @@ func TestExitText(t *testing.T) {
 func TestRestore(t *testing.T) {
 	s := sockets(t)
 	l := unixAt(t, "one")
-	b, err := s.bind("a", l)
+	b, err := s.bind(appWith("a"), l)
 	if err != nil {
 		t.Fatal(err)
 	}

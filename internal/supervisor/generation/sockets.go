@@ -1,26 +1,38 @@
 package generation
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/spec"
 )
 
-// Sockets are the listeners of all apps of one agent. Safe for concurrent use.
+// Sockets are the listeners of all apps of one agent. Safe for concurrent use; the
+// fields are set before its first use.
 type Sockets struct {
 	Store process.Store
 	// Bind makes a listening socket.
 	Bind func(spec.Listener) (*os.File, error)
+	// Loop deals connections. nil: every listener is shared.
+	Loop *handoff.Loop
+	// Balance resolves how the connections of a listener get to the workers; nil:
+	// shared.
+	Balance func(spec.App, spec.Listener) spec.Balance
+	// Stuck and Warn are told what a Door notices, see handoff.DoorOptions. They must
+	// not block. May be nil.
+	Stuck func(app string, l spec.Listener, slot int, stuck bool, waiting int)
+	Warn  func(app string, f *fault.Fault)
 
-	mu       sync.Mutex
+	mu       sync.Mutex           // taken before that of an address
 	prebound map[string]*Listener // by Store name; see Prebind
-	open     map[string]*os.File  // by Store name
+	open     map[string]*address  // by Store name of the first socket
 	left     bool                 // a successor has the sockets
 }
 
@@ -34,20 +46,24 @@ func (s *Sockets) Prebind(apps []spec.App) *fault.Fault {
 			if slices.Contains(kept, name) {
 				continue
 			}
-			b, err := s.bind(app.Name, l)
+			b, err := s.bind(app, l)
 			if err != nil {
 				s.DropPrebound(none)
 				return fault.From(err)
 			}
-			s.mu.Lock()
-			if s.prebound == nil {
-				s.prebound = map[string]*Listener{}
-			}
-			s.prebound[name] = b
-			s.mu.Unlock()
+			s.keepPrebound(name, b)
 		}
 	}
 	return nil
+}
+
+func (s *Sockets) keepPrebound(name string, b *Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.prebound == nil {
+		s.prebound = map[string]*Listener{}
+	}
+	s.prebound[name] = b
 }
 
 // takePrebound hands a listener bound in advance to the generation that uses it.
@@ -79,49 +95,130 @@ func (s *Sockets) DropPrebound(keep func(app string) bool) {
 
 func none(string) bool { return false }
 
-// bind makes a listener and puts a copy into the Store, where it stays until
-// its app is stopped or removed. A socket that another app still holds, and
+// bind makes a listener and puts copies of its sockets into the Store, where they
+// stay until its app is stopped or removed. What another app still holds, and
 // gives up in the same Apply, is shared, so that its backlog is kept.
-func (s *Sockets) bind(pool string, l spec.Listener) (*Listener, error) {
-	name := storeName(pool, l)
-	if b := s.takePrebound(name); b != nil {
-		b.Spec = l
-		return b, nil
-	}
-	file := s.inherit(l)
-	if file == nil {
-		file = s.kept(name, l)
-	}
-	if file == nil {
-		bound, err := s.Bind(l)
+func (s *Sockets) bind(app spec.App, l spec.Listener) (*Listener, error) {
+	b := s.takePrebound(storeName(app.Name, l))
+	if b == nil {
+		a, err := s.find(app, l)
 		if err != nil {
-			return nil, fault.From(err).At(pool)
+			return nil, fault.From(err).At(app.Name)
 		}
-		file = bound
+		b = newListener(l, a)
 	}
-	inode, err := listener.Inode(file)
+	b.Spec = l
+	err := s.settle(b.at, app, l)
 	if err == nil {
-		err = s.Store.Put(name, file)
+		err = s.grow(app.Name, b, app.Workers)
 	}
+	if err != nil {
+		s.Release(app.Name, []*Listener{b})
+		return nil, fault.From(err).At(app.Name)
+	}
+	return b, nil
+}
+
+// find is the address of a listener: another app's, one that an earlier agent has
+// bound, or a new one. It is in the Store, and open under its name.
+func (s *Sockets) find(app spec.App, l spec.Listener) (*address, error) {
+	name := storeName(app.Name, l)
+	a := s.inherit(l)
+	if a == nil {
+		a = s.kept(name, l)
+	}
+	if a == nil {
+		made, err := s.make(app, l)
+		if err != nil {
+			return nil, err
+		}
+		a = made
+	}
+	err := s.putAll([]string{name}, a.files(), 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.discard(l, file)
-		return nil, fault.New(fault.Bind, "cannot keep the listener %s: %w", l.Key(), err).At(pool)
+		s.discard(l, a)
+		return nil, fault.New(fault.Bind, "cannot keep the listener %s: %w", l.Key(), err)
 	}
-	s.holds(name, file)
-	return &Listener{Spec: l, File: file, Inode: inode, Addr: listener.Addr(file), fresh: true}, nil
+	s.holds(name, a)
+	return a, nil
 }
 
-// inherit finds a socket that another app holds. It is the same *os.File: a
+// make binds a listener that is nowhere yet.
+func (s *Sockets) make(app spec.App, l spec.Listener) (*address, error) {
+	balance := s.balanceOf(app, l)
+	var files []*os.File
+	if balance == spec.BalanceSlots {
+		group, err := listener.BindGroup(l, max(1, app.Workers))
+		if err != nil {
+			return nil, err
+		}
+		files = group
+	} else {
+		file, err := s.Bind(l)
+		if err != nil {
+			return nil, err
+		}
+		files = []*os.File{file}
+	}
+	a, err := newAddress(files)
+	if err != nil {
+		closeAll(files)
+		return nil, err
+	}
+	a.balance = balance
+	return a, nil
+}
+
+// putAll keeps copies of sockets under the names, the first as that of a slot. On
+// an error none of them stays.
+func (s *Sockets) putAll(names []string, files []*os.File, first int) error {
+	for n, name := range names {
+		for k, f := range files {
+			err := s.Store.Put(slotName(name, first+k), f)
+			if err == nil {
+				continue
+			}
+			for _, put := range names[:n+1] {
+				s.forgetSlots(put, first)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetSlots takes the sockets from a slot on out of the Store, the last first, so
+// that a successor never finds one without those before it.
+func (s *Sockets) forgetSlots(name string, from int) {
+	names := s.Store.List()
+	for k := from; ; k++ {
+		if slices.Contains(names, slotName(name, k)) {
+			continue
+		}
+		for k--; k >= from; k-- {
+			s.forget(slotName(name, k))
+		}
+		return
+	}
+}
+
+func (s *Sockets) forget(name string) {
+	if kept, err := s.Store.Take(name); err == nil && kept != nil {
+		kept.Close()
+	}
+}
+
+// inherit finds the address that another app holds. It is the same *os.File: a
 // second one over a socket that workers have made non-blocking would be watched
 // by the runtime's poller, and every connection would wake the agent.
-func (s *Sockets) inherit(l spec.Listener) *os.File {
+func (s *Sockets) inherit(l spec.Listener) *address {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, file := range s.open {
+	for name, a := range s.open {
 		if sameSocket(name, l) {
-			return file
+			return a
 		}
 	}
 	return nil
@@ -134,18 +231,20 @@ func sameSocket(name string, l spec.Listener) bool {
 	return key == l.Key() && !strings.HasSuffix(key, ":0")
 }
 
-// discard closes a socket that no app holds any more; mu is held.
-func (s *Sockets) discard(l spec.Listener, file *os.File) {
-	for _, f := range s.open {
-		if f == file {
+// discard closes an address that no app holds any more; mu is held.
+func (s *Sockets) discard(l spec.Listener, a *address) {
+	for _, other := range s.open {
+		if other == a {
 			return
 		}
 	}
-	_ = listener.Unlink(l, file)
-	file.Close()
+	for _, f := range a.files() {
+		_ = listener.Unlink(l, f)
+	}
+	a.close()
 }
 
-// Release closes listeners for good. A socket that another app has taken over
+// Release closes listeners for good. An address that another app has taken over
 // stays.
 func (s *Sockets) Release(pool string, listeners []*Listener) {
 	s.mu.Lock()
@@ -154,31 +253,63 @@ func (s *Sockets) Release(pool string, listeners []*Listener) {
 		return
 	}
 	for _, b := range listeners {
-		if b.File == nil {
+		if len(b.at.list()) == 0 {
 			continue
 		}
 		name := storeName(pool, b.Spec)
-		if kept, err := s.Store.Take(name); err == nil && kept != nil {
-			kept.Close()
-		}
+		s.forgetSlots(name, 0)
 		delete(s.open, name)
-		s.discard(b.Spec, b.File)
+		s.discard(b.Spec, b.at)
 	}
 }
 
-// holds notes a socket that is open here; mu is held.
-func (s *Sockets) holds(name string, file *os.File) {
+// holds notes an address that is open here; mu is held.
+func (s *Sockets) holds(name string, a *address) {
 	if s.open == nil {
-		s.open = map[string]*os.File{}
+		s.open = map[string]*address{}
 	}
-	s.open[name] = file
+	s.open[name] = a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.app, _ = nameParts(name)
+}
+
+// namesOf are the names under which an address is open, one for each app.
+func (s *Sockets) namesOf(a *address) (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, other := range s.open {
+		if other == a {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // listenPrefix of the names of listeners in the Store.
 const listenPrefix = "listen/"
 
-// storeName is a listener's name in the Store. It derives from the address, so that a later agent finds it.
+// storeName is a listener's name in the Store, that of its first socket. It derives
+// from the address, so that a later agent finds it.
 func storeName(pool string, l spec.Listener) string { return listenPrefix + pool + "/" + l.Key() }
+
+// slotName is the name of a listener's socket of a slot.
+func slotName(name string, slot int) string {
+	if slot == 0 {
+		return name
+	}
+	return fmt.Sprintf("%s#%d", name, slot)
+}
+
+// isFirst: a name is not that of a slot above 0.
+func isFirst(name string) bool { return !mayHaveSlots(name) || !strings.Contains(name, "#") }
+
+// mayHaveSlots: only TCP has them; its addresses have no "#" of their own, nor have
+// names of apps.
+func mayHaveSlots(name string) bool {
+	_, key := nameParts(name)
+	return strings.HasPrefix(key, "tcp")
+}
 
 // nameParts are the app and the listener's key in a name in the Store.
 func nameParts(name string) (app, key string) {

@@ -32,6 +32,11 @@ func appWith(name string, listen ...spec.Listener) spec.App {
 	return app
 }
 
+// file is what the worker of slot 0 inherits.
+func file(b *Listener) *os.File { f, _ := b.For(0); return f }
+
+func inode(b *Listener) uint64 { _, n := b.For(0); return n }
+
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 // open counts the descriptors of this process.
@@ -93,22 +98,22 @@ func TestPreboundIsTaken(t *testing.T) {
 func TestSocketMoves(t *testing.T) {
 	s := sockets(t)
 	l := unixAt(t, "s")
-	was, err := s.bind("old", l)
+	was, err := s.bind(appWith("old"), l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := s.bind("new", l)
+	now, err := s.bind(appWith("new"), l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if now.File != was.File || now.Inode != was.Inode {
+	if file(now) != file(was) || inode(now) != inode(was) {
 		t.Errorf("another socket: %+v %+v", was, now)
 	}
 	s.Release("old", []*Listener{was})
 	if !exists(l.Address) {
 		t.Error("unlinked while an app has it")
 	}
-	if _, err := now.File.SyscallConn(); err != nil {
+	if _, err := file(now).SyscallConn(); err != nil {
 		t.Errorf("closed while an app has it: %v", err)
 	}
 	s.Release("new", []*Listener{now})
@@ -121,15 +126,15 @@ func TestSocketMoves(t *testing.T) {
 func TestPortZeroIsNotShared(t *testing.T) {
 	s := sockets(t)
 	l := spec.Listener{Name: "http", Network: "tcp", Address: "127.0.0.1:0"}
-	one, err := s.bind("one", l)
+	one, err := s.bind(appWith("one"), l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := s.bind("two", l)
+	two, err := s.bind(appWith("two"), l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.Addr == two.Addr || one.Inode == two.Inode {
+	if one.Addr == two.Addr || inode(one) == inode(two) {
 		t.Errorf("%s and %s", one.Addr, two.Addr)
 	}
 	s.Release("one", []*Listener{one})
@@ -140,18 +145,18 @@ func TestPortZeroIsNotShared(t *testing.T) {
 func TestReleaseLeavesNoDescriptor(t *testing.T) {
 	s := sockets(t)
 	l := unixAt(t, "s")
-	b, err := s.bind("web", l) // the runtime's poller is open from here on
+	b, err := s.bind(appWith("web"), l) // the runtime's poller is open from here on
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Release("web", []*Listener{b})
 	before := open(t)
-	if b, err = s.bind("web", l); err != nil {
+	if b, err = s.bind(appWith("web"), l); err != nil {
 		t.Fatal(err)
 	}
 	s.Release("web", []*Listener{b})
 	s.Store = refusing{s.Store}
-	if _, err := s.bind("web", l); fault.From(err).Code != fault.Bind {
+	if _, err := s.bind(appWith("web"), l); fault.From(err).Code != fault.Bind {
 		t.Errorf("%v", err)
 	}
 	if now := open(t); now != before || exists(l.Address) {

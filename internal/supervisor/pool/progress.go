@@ -101,7 +101,9 @@ func (p *Pool) choice(app spec.App) surge.Choice {
 	}
 	if p.gen != nil {
 		for _, b := range p.gen.Listeners {
-			c.Ours[b.Inode] = true
+			for _, inode := range b.Inodes() {
+				c.Ours[inode] = true
+			}
 		}
 	}
 	return c

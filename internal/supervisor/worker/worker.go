@@ -98,9 +98,11 @@ func (w *Worker) config() attempt.Config {
 		cfg.ReadyIn = rel.App.Reload.ReadyTimeout.D()
 	}
 	for _, b := range w.Gen.Listeners {
+		file, inode := b.For(w.Slot)
 		cfg.Listeners = append(cfg.Listeners, attempt.Listener{
-			Network: b.Spec.Network, Address: b.Addr, Inode: b.Inode,
-			File: process.NamedFD{Name: b.Spec.Name, File: b.File},
+			Network: b.Spec.Network, Address: b.Addr, Inode: inode,
+			File:    process.NamedFD{Name: b.Spec.Name, File: file},
+			Balance: b.Balance(), Door: b.Door(), Seat: b.Slot(w.Slot),
 		})
 	}
 	return cfg

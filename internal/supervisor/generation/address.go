@@ -1,0 +1,264 @@
+package generation
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/handoff"
+	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/spec"
+)
+
+// socket is one that listens.
+type socket struct {
+	file  *os.File
+	inode uint64
+}
+
+// address is what listens on one address: one socket, or with balance slots one for
+// each slot, in the order of their slots, which is the order in which they began to
+// listen: only the last may be closed. The zero address and a nil one have none.
+type address struct {
+	sizing sync.Mutex // held while it grows or shrinks; taken before mu
+
+	mu      sync.Mutex
+	app     string       // that it belongs to; of several the latest
+	balance spec.Balance // "": not decided yet
+	sockets []socket     // never changed in place
+	door    *handoff.Door
+	want    int // slots
+}
+
+// newAddress takes files over. On an error they are still the caller's.
+func newAddress(files []*os.File) (*address, error) {
+	a := &address{}
+	for _, f := range files {
+		inode, err := listener.Inode(f)
+		if err != nil {
+			return nil, err
+		}
+		a.sockets = append(a.sockets, socket{f, inode})
+	}
+	return a, nil
+}
+
+func (a *address) list() []socket {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sockets
+}
+
+func (a *address) files() []*os.File { return filesOf(a.list()) }
+
+func filesOf(list []socket) []*os.File {
+	var files []*os.File
+	for _, s := range list {
+		files = append(files, s.file)
+	}
+	return files
+}
+
+func (a *address) rule() spec.Balance {
+	if a == nil {
+		return ""
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.balance
+}
+
+func (a *address) dealer() *handoff.Door {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.door
+}
+
+// owner is the app that is told of what happens here.
+func (a *address) owner() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.app
+}
+
+// wants notes how many slots there shall be.
+func (a *address) wants(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.want = n
+}
+
+// excess are the sockets beyond what is wanted.
+func (a *address) excess() (rest, more []socket) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := min(len(a.sockets), max(1, a.want))
+	return a.sockets[:n:n], a.sockets[n:]
+}
+
+// resize makes these its sockets, and has the Door know.
+func (a *address) resize(list []socket) {
+	a.mu.Lock()
+	a.sockets = list
+	door := a.door
+	a.mu.Unlock()
+	if door != nil {
+		door.Resize(filesOf(list))
+	}
+}
+
+// close closes the Door first, so that nothing is accepted from a closed socket.
+func (a *address) close() {
+	a.mu.Lock()
+	door, list := a.door, a.sockets
+	a.door, a.sockets = nil, nil
+	a.mu.Unlock()
+	if door != nil {
+		door.Close()
+	}
+	closeAll(filesOf(list))
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// settle decides how connections get to the workers, where that is not decided yet,
+// and opens the Door. What is decided holds until the address is given up.
+func (s *Sockets) settle(a *address, app spec.App, l spec.Listener) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.balance == "" {
+		a.balance = s.balanceOf(app, l)
+		if len(a.sockets) > 1 { // what an earlier agent bound: each has its queue
+			a.balance = spec.BalanceSlots
+		}
+	}
+	return s.openDoor(a, l)
+}
+
+// openDoor opens the Door of an address that needs one; a.mu is held.
+func (s *Sockets) openDoor(a *address, l spec.Listener) error {
+	if s.Loop == nil || a.door != nil || a.balance == spec.BalanceShared {
+		return nil
+	}
+	o := handoff.DoorOptions{Policy: a.balance, Sockets: filesOf(a.sockets)}
+	if s.Stuck != nil {
+		o.Stuck = func(slot int, stuck bool, waiting int) { s.Stuck(a.owner(), l, slot, stuck, waiting) }
+	}
+	if s.Warn != nil {
+		o.Warn = func(err error) {
+			s.Warn(a.owner(), fault.New(fault.Bind, "cannot accept on %s: %w", l.Key(), err))
+		}
+	}
+	door, err := s.Loop.Open(o)
+	if err != nil {
+		return fault.New(fault.Bind, "cannot deal the connections of %s: %w", l.Key(), err)
+	}
+	a.door = door
+	return nil
+}
+
+// balanceOf is what a fresh address gets. Without a Loop nothing can be dealt or
+// rescued.
+func (s *Sockets) balanceOf(app spec.App, l spec.Listener) spec.Balance {
+	if s.Loop == nil || s.Balance == nil {
+		return spec.BalanceShared
+	}
+	switch b := s.Balance(app, l); {
+	case b == spec.BalanceSlots && strings.HasPrefix(l.Network, "tcp"),
+		b == spec.BalanceRoundRobin, b == spec.BalanceLeast:
+		return b
+	}
+	return spec.BalanceShared
+}
+
+// Want notes how many slots an app is to have, and says whether Fit then has
+// sockets to close. It does not block.
+func (s *Sockets) Want(list []*Listener, n int) (excess bool) {
+	for _, b := range list {
+		if b.Balance() != spec.BalanceSlots {
+			continue
+		}
+		b.at.wants(n)
+		_, more := b.at.excess()
+		excess = excess || len(more) > 0
+	}
+	return excess
+}
+
+// Grow is Want, and has made the sockets that lack when it returns: call it before
+// workers of new slots start. On an error the group is as it was, and two workers
+// share a socket. It may wait for Fit.
+func (s *Sockets) Grow(app string, list []*Listener, n int) error {
+	for _, b := range list {
+		if err := s.grow(app, b, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Sockets) grow(app string, b *Listener, n int) error {
+	if b.Balance() != spec.BalanceSlots || len(b.at.list()) == 0 {
+		return nil
+	}
+	b.at.wants(n)
+	b.at.sizing.Lock()
+	defer b.at.sizing.Unlock()
+	have := b.at.list()
+	if len(have) >= n {
+		return nil
+	}
+	files, err := listener.GrowGroup(b.Spec, filesOf(have), n)
+	if err != nil {
+		return fault.From(err).At(app)
+	}
+	more, err := newAddress(files)
+	if err == nil {
+		err = s.putAll(s.namesOf(b.at), files, len(have))
+	}
+	if err != nil {
+		closeAll(files)
+		return fault.New(fault.Bind, "cannot keep the sockets of %s: %w", b.Spec.Key(), err).At(app)
+	}
+	b.at.resize(slices.Concat(have, more.sockets))
+	return nil
+}
+
+// Fit closes the sockets of slots that are not wanted any more, once nobody has
+// them: call it when the last worker of each is gone. What waits in their queues
+// goes to the other workers first. It blocks for that; an address that two apps
+// have stays as it is.
+func (s *Sockets) Fit(list []*Listener) {
+	for _, b := range list {
+		if b.Balance() == spec.BalanceSlots {
+			s.fit(b.at)
+		}
+	}
+}
+
+func (s *Sockets) fit(a *address) {
+	a.sizing.Lock()
+	defer a.sizing.Unlock()
+	rest, more := a.excess()
+	names := s.namesOf(a)
+	if len(more) == 0 || len(names) != 1 {
+		return
+	}
+	a.resize(rest)
+	for k := len(more) - 1; k >= 0; k-- {
+		s.forget(slotName(names[0], len(rest)+k))
+		more[k].file.Close()
+	}
+}
