@@ -32,6 +32,14 @@ type Worker struct {
 	NotifySocket string
 	// ChannelFD is the descriptor of the worker's end of its channel; 0: none.
 	ChannelFD int
+	// Number counts the processes of the app, from 1, and is never used twice; a
+	// Node.js program knows it as cluster.worker.id. 0: not counted, so no worker of
+	// Node's cluster, and debugger ports are left alone.
+	Number int
+	// Preload is the absolute path of the file that a Node.js worker loads before its
+	// program: muster's drain, or, for an app with NodeDelegate, its primary's half.
+	// "": none.
+	Preload string
 }
 
 // ResolveDir is the app's directory with every symlink resolved, so that a
@@ -72,22 +80,26 @@ func dirFault(app spec.App, err error) error {
 // listener at index i of App.Listen must become descriptor 3+i.
 func Command(w Worker) (process.Command, error) {
 	c := process.Command{ID: w.ID, Dir: w.Dir, Umask: w.App.Umask, Limits: w.App.Limits}
-	var err error
-	if c.Argv, err = argv(w.App, w.Slot); err != nil {
+	argv, err := argv(w.App, w.Slot)
+	if err != nil {
 		return process.Command{}, err
+	}
+	node := resolve(expanded(w.here(), argv))
+	if c.Argv = nodeArgv(w, node); c.Argv == nil {
+		c.Argv = started(w.App, argv)
 	}
 	who, err := lookup(w.App)
 	if err != nil {
 		return process.Command{}, err
 	}
 	c.Identity = who.identity
-	if c.Env, err = environ(w, who); err != nil {
+	if c.Env, err = environ(w, who, node); err != nil {
 		return process.Command{}, err
 	}
 	return c, nil
 }
 
-// argv expands the command, and wraps a shell script.
+// argv expands the command; of a shell script it is the text.
 func argv(app spec.App, slot int) ([]string, error) {
 	if len(app.Command) == 0 || app.Command[0] == "" {
 		return nil, fault.New(fault.Config, "command is empty").At(app.Name)
@@ -101,9 +113,23 @@ func argv(app spec.App, slot int) ([]string, error) {
 		out[i] = text
 	}
 	if app.Shell {
-		return shellArgv(strings.Join(out, " ")), nil
+		return []string{strings.Join(out, " ")}, nil
 	}
 	return out, nil
+}
+
+// expanded is the app with its command as one worker runs it.
+func expanded(app spec.App, argv []string) spec.App {
+	app.Command = argv
+	return app
+}
+
+// started is an expanded command as it is run, a shell's script by a shell.
+func started(app spec.App, argv []string) []string {
+	if app.Shell {
+		return shellArgv(argv[0])
+	}
+	return argv
 }
 
 // forMuster are variables that were meant for muster itself, or for the worker of
@@ -114,14 +140,14 @@ func forMuster(key string) bool {
 		"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM",
 		"NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID", "MUSTER_CHANNEL_FD",
 		"MUSTER_APP", "MUSTER_WORKER", "MUSTER_GENERATION", "MUSTER_RELEASE", "MUSTER_NODE",
-		"MUSTER_ERRAND", process.MarkEnv:
+		"MUSTER_ERRAND", "MUSTER_COUNT", process.MarkEnv:
 		return true
 	}
 	return false
 }
 
 // environ is the complete environment, sorted by name; see the package comment.
-func environ(w Worker, who account) ([]string, error) {
+func environ(w Worker, who account, node serving) ([]string, error) {
 	env := map[string]string{}
 	for _, kv := range w.Environ {
 		if k, v, ok := strings.Cut(kv, "="); ok && k != "" && !forMuster(k) {
@@ -140,7 +166,12 @@ func environ(w Worker, who account) ([]string, error) {
 		}
 	}
 	addPorts(env, w)
+	addLauncher(env, node)
 	addWorker(env, w)
+	w.App = w.here()
+	if err := addNode(env, w, node); err != nil {
+		return nil, err
+	}
 	out := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, k+"="+env[k])

@@ -31,10 +31,14 @@ func firstCommand(words []word) int {
 	return i
 }
 
-// word is one word of a script, without its quotes, and where it begins.
+// word is one word of a command line, without its quotes; start is its
+// place in the script, the same as written, and live says that only a shell can
+// tell what it really is (a variable, a pattern, a redirection).
 type word struct {
 	text  string
 	start int
+	raw   string
+	live  bool
 }
 
 // texts are the words from index i on.
@@ -69,6 +73,8 @@ type lexer struct {
 	at     int  // of the part that is being read
 	start  int  // of the word
 	last   byte // the byte before, outside of quotes
+	live   bool // of the word
+	script string
 }
 
 // shellWords splits a script as the shell would, without expanding anything.
@@ -76,7 +82,7 @@ type lexer struct {
 // it has an operator, a substitution of a command, or an open quote. Redirections
 // are fine.
 func shellWords(script string) (words []word, simple bool) {
-	var l lexer
+	l := lexer{script: script}
 	for l.at < len(script) {
 		c, i := script[l.at], l.at
 		n, ok := 1, true
@@ -115,6 +121,7 @@ func (l *lexer) plain(c byte) bool {
 			return false // a comment; no need to be clever
 		}
 	}
+	l.live = l.live || strings.IndexByte("$*?[]{}~<>!", c) >= 0
 	l.add(string(c))
 	return true
 }
@@ -130,6 +137,8 @@ func (l *lexer) quoted(s string) (n int, ok bool) {
 			return i + 1, true
 		case quote == '"' && (s[i] == '`' || strings.HasPrefix(s[i:], "$(")):
 			return 0, false
+		case quote == '"' && s[i] == '$':
+			l.live = true
 		case quote == '"' && s[i] == '\\' && i+1 < len(s) && strings.IndexByte("\\\"$`\n", s[i+1]) >= 0:
 			i++
 		}
@@ -158,8 +167,8 @@ func (l *lexer) add(s string) {
 
 func (l *lexer) end() {
 	if l.inWord {
-		l.words = append(l.words, word{l.text.String(), l.start})
+		l.words = append(l.words, word{l.text.String(), l.start, l.script[l.start:l.at], l.live})
 	}
 	l.text.Reset()
-	l.inWord = false
+	l.inWord, l.live = false, false
 }

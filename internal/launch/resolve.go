@@ -1,0 +1,317 @@
+package launch
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/muster-run/muster/spec"
+)
+
+// resolve looks through a command line for the node that serves. Launchers that
+// are Node.js programs themselves (npm, npx, tsx …) are replaced by what they would
+// run, where that can be seen.
+func resolve(app spec.App) serving {
+	s := serving{node: -1, script: -1}
+	simple := true
+	if app.Shell && len(app.Command) > 0 {
+		s.words, simple = shellWords(strings.Trim(app.Command[0], " \t\n"))
+	} else {
+		s.words = plainWords(app.Command)
+	}
+	if !simple {
+		s.stop(severalCommands(app.Command[0]))
+		return s
+	}
+	r := resolver{serving: &s, dir: app.Dir, path: pathOf(app)}
+	for range maxLayers {
+		if !r.layer() {
+			break
+		}
+	}
+	return s
+}
+
+// pathOf is the PATH of the app's workers.
+func pathOf(app spec.App) string {
+	if path, ok := app.Env["PATH"]; ok {
+		return path
+	}
+	return os.Getenv("PATH")
+}
+
+// resolver takes launchers away, one layer at a time.
+type resolver struct {
+	*serving
+	dir, path string
+	// front is how many words stand in front and stay: env, nice, tini …
+	front int
+}
+
+func (s *serving) stop(o *obstacle) { s.obstacle = o }
+
+// layer looks at the program in front; false when it was the last.
+func (r *resolver) layer() bool {
+	r.skipFront()
+	if r.obstacle != nil || r.front >= len(r.words) {
+		return false
+	}
+	first := r.words[r.front]
+	name := nodeName(first.text)
+	switch {
+	case name == "node":
+		return r.atNode()
+	case name == "cross-env" || name == "corepack":
+		return r.aside(name)
+	case isPackageTool(name):
+		return r.packageTool(name)
+	case name == "tsx" || name == "ts-node":
+		return r.typeScript(name)
+	case launchers()[name] != "":
+		r.stop(&obstacle{what: name, fix: launchers()[name], eats: true})
+		return false
+	case isShell(nameOf(first.text)):
+		return r.atShell()
+	}
+	return r.atFile()
+}
+
+// nodeName is the name that a program of the Node.js world goes by.
+func nodeName(path string) string {
+	name := nameOf(path)
+	switch strings.TrimSuffix(strings.TrimSuffix(name, ".cmd"), ".js") {
+	case "pnpx":
+		return "pnpx"
+	case "yarnpkg":
+		return "yarn"
+	case "ts-node-transpile-only", "ts-node-cwd", "ts-node-script", "ts-node-esm":
+		return "ts-node"
+	case "cross-env-shell":
+		return "cross-env"
+	}
+	return name
+}
+
+// skipFront goes over assignments, and over programs that run the rest of their
+// command line and pass on environment and descriptors.
+func (r *resolver) skipFront() {
+	for r.front < len(r.words) {
+		rest := texts(r.words, r.front)
+		program := nameOf(rest[0])
+		switch program {
+		case "env", "nice", "nohup", "ionice", "stdbuf", "chrt", "taskset", "setpriv", "gosu", "su-exec", "chpst", "setsid", "exec", "tini", "dumb-init", "timeout":
+			behind := behindOptions(program, rest[1:])
+			if program == "env" && emptiesEnvironment(rest[1:len(rest)-len(behind)]) {
+				r.stop(&obstacle{what: "env -i", fix: "remove -i: it takes NODE_CHANNEL_FD away", quiet: true})
+				return
+			}
+			r.front = len(r.words) - len(behind)
+		case "sudo":
+			r.stop(&obstacle{what: "sudo", fix: "write `user:` instead: sudo closes the worker's channel"})
+			return
+		default:
+			if !assignment.MatchString(rest[0]) {
+				return
+			}
+			r.front++
+		}
+	}
+}
+
+func emptiesEnvironment(options []string) bool {
+	return slices.ContainsFunc(options, func(o string) bool { return o == "-" || o == "-i" || o == "--ignore-environment" })
+}
+
+// atNode ends the search at node itself, but for `node --run`.
+func (r *resolver) atNode() bool {
+	for i := r.front + 1; i < len(r.words); i++ {
+		name, value, has := strings.Cut(r.words[i].text, "=")
+		if name == "--run" && has {
+			return r.runScript(scriptCall{tool: "node --run", name: value, args: r.words[i+1:], bare: true})
+		}
+		if name == "--run" && i+1 < len(r.words) {
+			return r.runScript(scriptCall{tool: "node --run", name: r.words[i+1].text, args: r.words[i+2:], bare: true})
+		}
+		if !strings.HasPrefix(name, "-") {
+			break
+		}
+	}
+	script, stop := nodeScript(r.words, r.front)
+	if stop == nil {
+		stop = eatingScript(r.words[script].text)
+	}
+	if stop != nil {
+		r.stop(stop)
+		return false
+	}
+	r.isNode, r.node, r.script = true, r.front, script
+	return false
+}
+
+// atShell looks into `sh -c TEXT` and into a shell's script.
+func (r *resolver) atShell() bool {
+	argv := texts(r.words, r.front)
+	if len(argv) == 3 && argv[1] == "-c" {
+		words, simple := shellWords(strings.Trim(argv[2], " \t\n"))
+		if !simple {
+			r.stop(severalCommands(argv[2]))
+			return false
+		}
+		r.swap(words)
+		return true
+	}
+	if len(argv) == 2 && !strings.HasPrefix(argv[1], "-") {
+		r.shellScript(inDir(argv[1], r.dir))
+		return false
+	}
+	if len(argv) > 2 && runsText(argv[1]) {
+		r.stop(severalCommands(argv[2]))
+	}
+	return false
+}
+
+// severalCommands is the obstacle of a text that only a shell understands, when
+// there is something of Node.js in it.
+func severalCommands(text string) *obstacle {
+	if !mentionsNode(text) {
+		return nil
+	}
+	return &obstacle{
+		what: "a shell that runs several commands", fix: "write the node command alone (what goes before it belongs under build:)", eats: true,
+	}
+}
+
+// mentionsNode finds a command of the Node.js world in a shell's text.
+func mentionsNode(text string) bool {
+	for _, part := range strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune(";&|()`{}\n", c) }) {
+		for _, w := range strings.Fields(part) {
+			w = strings.Trim(w, `"'!`)
+			name := nodeName(w)
+			if name == "node" || isPackageTool(name) || name == "tsx" || name == "ts-node" || launchers()[name] != "" {
+				return true
+			}
+			if w != "" && !isBuiltin(w) && !assignment.MatchString(w) && behindOptions("", []string{w}) != nil && !runsOthers(name) {
+				break // the command of this part
+			}
+		}
+	}
+	return false
+}
+
+// runsOthers: the program's arguments are a command.
+func runsOthers(name string) bool {
+	switch name {
+	case "env", "nice", "nohup", "exec", "timeout", "tini", "dumb-init", "gosu", "su-exec", "setsid", "sudo", "cross-env", "corepack":
+		return true
+	}
+	return false
+}
+
+// atFile looks at a program that is a file: one of node by its #! line, or a
+// shell's script that ends in node.
+func (r *resolver) atFile() bool {
+	path, ok := r.find(r.words[r.front].text)
+	if !ok {
+		return false
+	}
+	words := shebang(path)
+	if len(words) > 0 && nameOf(words[0]) == "env" {
+		words = behindOptions("env", words[1:])
+	}
+	switch {
+	case len(words) == 0:
+	case nameOf(words[0]) == "node":
+		r.isNode = true
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil && r.touched && !strings.Contains(r.words[r.front].text, "/") {
+			r.touch(append(plainWords(append(slices.Clone(words), r.short(real))), r.words[r.front+1:]...))
+			return r.atNode()
+		}
+	case isShell(nameOf(words[0])):
+		if filepath.Base(filepath.Dir(path)) == ".bin" { // pnpm's, which ends in `exec node`
+			r.isNode = true
+			return false
+		}
+		r.shellScript(path)
+	}
+	return false
+}
+
+// short is a path as seen from the app's directory, where it lies inside.
+func (r *resolver) short(path string) string {
+	dir, err := filepath.EvalSymlinks(r.dir)
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+// find is the file that a program's name stands for.
+func (r *resolver) find(name string) (string, bool) {
+	if strings.Contains(name, "/") {
+		path := inDir(name, r.dir)
+		return path, isFile(path)
+	}
+	dirs := filepath.SplitList(r.path)
+	if r.bin != "" {
+		dirs = append([]string{r.bin}, dirs...)
+	}
+	for _, dir := range dirs {
+		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && isFile(path) {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// swap puts words in the place of the program in front and all behind it.
+// Assignments are for a shell or for env.
+func (r *resolver) swap(words []word) {
+	front := slices.Clone(r.words[:r.front])
+	if firstCommand(words) > 0 && firstCommand(front) < len(front) {
+		front = append(front, plainWords([]string{"env"})...)
+	}
+	r.words = append(front, words...)
+}
+
+// touch is swap for what the app's own command does not run in the same way.
+func (r *resolver) touch(words []word) {
+	r.swap(words)
+	r.touched = true
+}
+
+func (s *serving) setEnv(more map[string]string) {
+	if s.env == nil {
+		s.env = map[string]string{}
+	}
+	maps.Copy(s.env, more)
+}
+
+func plainWords(argv []string) []word {
+	words := make([]word, len(argv))
+	for i, arg := range argv {
+		words[i] = word{text: arg, raw: quote(arg)}
+	}
+	return words
+}
+
+// quote writes a word so that a shell reads it as it is.
+func quote(s string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=,@%+", c)
+	}
+	if s != "" && strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
