@@ -56,7 +56,8 @@ func turns(counter int, dead []int, n int) []instruction {
 		{unix.BPF_ST | unix.BPF_MEM | unix.BPF_W, r10, -4, 0}, // key 0 on the stack
 		{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, on(r2, r10), 0, 0},
 		{unix.BPF_ALU64 | unix.BPF_ADD | unix.BPF_K, r2, 0, -4},
-		{unix.BPF_LD | unix.BPF_DW | unix.BPF_IMM, on(r1, mapFD), 0, int32(counter)}, {},
+		{unix.BPF_LD | unix.BPF_DW | unix.BPF_IMM, on(r1, mapFD), 0, int32(counter)},
+		{},
 		{unix.BPF_JMP | unix.BPF_CALL, 0, 0, mapLookup},
 		{unix.BPF_JMP | unix.BPF_JNE | unix.BPF_K, r0, 2, 0}, // the verifier wants to see it
 		{setK, r0, 0, -1},
