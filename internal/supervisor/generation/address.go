@@ -89,11 +89,20 @@ func (a *address) owner() string {
 	return a.app
 }
 
-// wants notes how many slots there shall be.
-func (a *address) wants(n int) {
+// wants notes how many slots there shall be, and says whether that is news.
+func (a *address) wants(n int) (news bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	news = a.want != n
 	a.want = n
+	return news
+}
+
+// wantsMore is wants for a number that grows.
+func (a *address) wantsMore(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.want = max(a.want, n)
 }
 
 // excess are the sockets beyond what is wanted.
@@ -183,23 +192,23 @@ func (s *Sockets) balanceOf(app spec.App, l spec.Listener) spec.Balance {
 	return spec.BalanceShared
 }
 
-// Want notes how many slots an app is to have, and says whether Fit then has
-// sockets to close. It does not block.
+// Want notes how many slots have workers, and says whether Fit now has sockets to
+// close: true once for each change. It does not block.
 func (s *Sockets) Want(list []*Listener, n int) (excess bool) {
 	for _, b := range list {
 		if b.Balance() != spec.BalanceSlots {
 			continue
 		}
-		b.at.wants(n)
+		news := b.at.wants(n)
 		_, more := b.at.excess()
-		excess = excess || len(more) > 0
+		excess = excess || news && len(more) > 0
 	}
 	return excess
 }
 
-// Grow is Want, and has made the sockets that lack when it returns: call it before
-// workers of new slots start. On an error the group is as it was, and two workers
-// share a socket. It may wait for Fit.
+// Grow has made the sockets that n slots lack when it returns: call it before workers
+// of new slots start. On an error the group is as it was, and two workers share a
+// socket. It may wait for Fit.
 func (s *Sockets) Grow(app string, list []*Listener, n int) error {
 	for _, b := range list {
 		if err := s.grow(app, b, n); err != nil {
@@ -213,7 +222,7 @@ func (s *Sockets) grow(app string, b *Listener, n int) error {
 	if b.Balance() != spec.BalanceSlots || len(b.at.list()) == 0 {
 		return nil
 	}
-	b.at.wants(n)
+	b.at.wantsMore(n)
 	b.at.sizing.Lock()
 	defer b.at.sizing.Unlock()
 	have := b.at.list()
@@ -253,7 +262,7 @@ func (s *Sockets) fit(a *address) {
 	defer a.sizing.Unlock()
 	rest, more := a.excess()
 	names := s.namesOf(a)
-	if len(more) == 0 || len(names) != 1 {
+	if len(more) == 0 || len(names) != 1 || s.gone() {
 		return
 	}
 	a.resize(rest)

@@ -178,6 +178,13 @@ func (s *Sockets) Leave() {
 	s.left = true
 }
 
+// gone: Leave was called.
+func (s *Sockets) gone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
 // Close closes what is open here after Leave.
 func (s *Sockets) Close() {
 	s.mu.Lock()

@@ -165,6 +165,7 @@ func (p *Pool) settle() {
 	}
 	p.line.Advance(func() bool { return p.rollout == nil })
 	p.tidy()
+	p.fitSockets()
 	p.releaseListeners()
 	if now, why := p.human(); now != p.state {
 		from := p.state
@@ -225,6 +226,7 @@ func (p *Pool) add(s *slot, gen *generation.Generation) *worker.Worker {
 // size brings the pool to n slots of the present generation.
 func (p *Pool) size(n int, why string) {
 	p.app.Workers = n
+	p.growSockets(n)
 	for i := range n {
 		if s := p.slot(i); !s.Held && !s.Ended {
 			p.revive(s, why)
@@ -268,7 +270,7 @@ func (p *Pool) halt(why string, now bool) {
 // releaseListeners closes the sockets of a pool that has come to rest.
 func (p *Pool) releaseListeners() {
 	if p.gen != nil && !p.wanted && p.rollout == nil && p.empty() {
-		p.release(slices.Concat(p.gen.Listeners, p.stale))
+		p.release(p.listeners())
 		p.gen.Listeners, p.stale = nil, nil
 	}
 }

@@ -1,0 +1,40 @@
+package pool
+
+import (
+	"slices"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/supervisor/generation"
+)
+
+// growSockets makes the sockets of new slots, before their workers start. Where that
+// cannot be, two workers share one.
+func (p *Pool) growSockets(n int) {
+	if p.gen == nil {
+		return
+	}
+	if err := p.shared.Sockets.Grow(p.name, p.gen.Listeners, n); err != nil {
+		p.warn(nil, fault.From(err))
+	}
+}
+
+// fitSockets closes the sockets of slots whose last worker is gone. A rollout may be
+// about to use them.
+func (p *Pool) fitSockets() {
+	if p.gen == nil || p.rollout != nil || !p.wanted {
+		return
+	}
+	n := p.app.Workers
+	for k := range p.slots {
+		n = max(n, k+1)
+	}
+	list := p.listeners()
+	if p.shared.Sockets.Want(list, n) {
+		p.owner.After(func() {
+			p.shared.Attempts.Errands.Go(func() { p.shared.Sockets.Fit(list) })
+		})
+	}
+}
+
+// listeners are all that workers may have.
+func (p *Pool) listeners() []*generation.Listener { return slices.Concat(p.gen.Listeners, p.stale) }
