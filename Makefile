@@ -19,6 +19,7 @@ test: deps lint unit
 
 deps:
 	@scripts/test-deps.sh test
+	@scripts/test-node.sh >/dev/null
 
 lint:
 	$(GO) vet ./...

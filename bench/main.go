@@ -25,6 +25,7 @@ func main() {
 func run() int {
 	rounds := flag.Int("rounds", 5, "how often each measurement is repeated")
 	most := flag.Int("workers", 500, "the largest number of idle workers")
+	only := flag.String("only", "", "measure supervisors or clusters only")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
@@ -37,10 +38,17 @@ func run() int {
 	}
 	b.rounds, b.most = *rounds, *most
 	defer b.stopAll()
-	if err := b.measure(); err != nil {
+	if *only != "clusters" {
+		err = b.measure()
+	}
+	if err == nil && *only != "supervisors" {
+		err = b.measureClusters()
+	}
+	if err != nil {
 		return fail(err)
 	}
-	b.print(os.Stdout)
+	b.table.print(os.Stdout)
+	b.clusters.print(os.Stdout)
 	return 0
 }
 
@@ -54,7 +62,7 @@ type bench struct {
 	dir, root, prop string
 	peers           []peer
 	rounds, most    int
-	rows            []*row
+	table, clusters table
 }
 
 // stopAll ends what a failed measurement has left running.
@@ -90,6 +98,9 @@ func prepare(dir string) (*bench, error) {
 		&muster{binary: binary, home: filepath.Join(dir, "a"), alone: true},
 		&pm2Peer{program: pm2, home: filepath.Join(dir, "p")},
 		&supervisord{home: filepath.Join(dir, "s")},
+	}
+	for _, p := range b.peers {
+		b.table.columns = append(b.table.columns, p.name())
 	}
 	return b, nil
 }

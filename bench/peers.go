@@ -120,20 +120,28 @@ func (p *pm2Peer) command(args ...string) error {
 }
 
 func (p *pm2Peer) start(w workload) error {
+	if w.addr != "" {
+		return p.cluster(w.dir, "server.js", w.n, w.addr)
+	}
+	return p.launch(map[string]any{
+		"script": w.argv[0], "args": w.argv[1:], "instances": w.n, "exec_mode": "fork", "interpreter": "none",
+	})
+}
+
+// cluster starts a Node.js program in cluster mode.
+func (p *pm2Peer) cluster(dir, script string, n int, addr string) error {
+	_, port, _ := strings.Cut(addr, ":")
+	return p.launch(map[string]any{
+		"script": script, "cwd": dir, "env": map[string]string{"PORT": port},
+		"instances": n, "exec_mode": "cluster", "interpreter": "node",
+	})
+}
+
+func (p *pm2Peer) launch(app map[string]any) error {
 	if err := os.MkdirAll(p.home, 0o700); err != nil {
 		return err
 	}
-	app := map[string]any{
-		"name": "web", "script": "", "instances": w.n, "kill_timeout": 30000, "pmx": false,
-		"exec_mode": "fork", "interpreter": "none",
-	}
-	if w.addr != "" {
-		_, port, _ := strings.Cut(w.addr, ":")
-		app["script"], app["cwd"], app["env"] = "server.js", w.dir, map[string]string{"PORT": port}
-		app["exec_mode"], app["interpreter"] = "cluster", "node"
-	} else {
-		app["script"], app["args"] = w.argv[0], w.argv[1:]
-	}
+	app["name"], app["kill_timeout"], app["pmx"] = "web", 30000, false
 	text, err := json.Marshal(map[string]any{"apps": []any{app}})
 	if err != nil {
 		return err

@@ -14,15 +14,25 @@ type row struct {
 	values     map[string][]float64
 }
 
-// newRow adds a row to the table. The pointer is good until the table is
-// printed.
-func (b *bench) newRow(what, unit string) *row {
+// table is rows under the same columns; the others are compared with the first.
+type table struct {
+	columns []string
+	rows    []*row
+}
+
+// newRow adds a row. The pointer is good until the table is printed.
+func (t *table) newRow(what, unit string) *row {
 	r := &row{what: what, unit: unit, values: map[string][]float64{}}
-	b.rows = append(b.rows, r)
+	t.rows = append(t.rows, r)
 	return r
 }
 
-func (r *row) add(p peer, v float64) { r.values[p.name()] = append(r.values[p.name()], v) }
+// newRow adds a row to the table of the supervisors.
+func (b *bench) newRow(what, unit string) *row { return b.table.newRow(what, unit) }
+
+func (r *row) add(p peer, v float64) { r.note(p.name(), v) }
+
+func (r *row) note(column string, v float64) { r.values[column] = append(r.values[column], v) }
 
 // median is NaN-free: ok is false without values.
 func median(v []float64) (m float64, ok bool) {
@@ -33,19 +43,18 @@ func median(v []float64) (m float64, ok bool) {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
 }
 
-// print writes the table: medians, and behind each peer the ratio to muster.
-func (b *bench) print(w io.Writer) {
-	fmt.Fprintf(w, "\nmedians on %d CPUs; in brackets how many times muster's value\n\n", runtime.NumCPU())
-	var lines [][]string
-	head := []string{""}
-	for _, p := range b.peers {
-		head = append(head, p.name())
+// print writes the table: medians, and behind each column the ratio to the first.
+func (t *table) print(w io.Writer) {
+	if len(t.rows) == 0 {
+		return
 	}
-	lines = append(lines, head)
-	for _, r := range b.rows {
+	first := t.columns[0]
+	fmt.Fprintf(w, "\nmedians on %d CPUs; in brackets how many times the value of %s\n\n", runtime.NumCPU(), first)
+	lines := [][]string{append([]string{""}, t.columns...)}
+	for _, r := range t.rows {
 		line := []string{strings.TrimSpace(r.what + " " + bracket(r.unit))}
-		for _, p := range b.peers {
-			line = append(line, r.cell(p.name(), b.peers[0].name()))
+		for _, column := range t.columns {
+			line = append(line, r.cell(column, first))
 		}
 		lines = append(lines, line)
 	}

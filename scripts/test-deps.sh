@@ -19,6 +19,7 @@ test_deps=(
   redis-server:redis-server
   redis-cli:redis-tools
   node:nodejs
+  npm:npm
   unshare:util-linux
   systemctl:systemd
   dbus-daemon:dbus
@@ -28,6 +29,7 @@ bench_deps=(
   supervisord:supervisor
   node:nodejs
   npm:npm
+  wrk:wrk
 )
 
 wanted() {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
 )
@@ -87,6 +88,51 @@ func TestKeeper(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { side(t, cell) })
 	}
+}
+
+// S3: unmodified Node.js programs.
+func TestNode(t *testing.T) {
+	for i, program := range show.NodePrograms() {
+		majors, balances := show.NodeMajors(), append(show.Balances(), "")
+		c := show.NodeCell{Program: program, Node: majors[i%len(majors)], Workers: 2, Balance: balances[i%len(balances)]}
+		if program == "unix" && c.Balance == spec.BalanceSlots || program == "dgram" {
+			c.Balance = ""
+		}
+		t.Run(c.String(), func(t *testing.T) { side(t, func(t *testing.T) string { return show.NodeProgram(t, c) }) })
+	}
+}
+
+func TestNodeOdd(t *testing.T) {
+	for name, cell := range show.NodeOdd() {
+		t.Run(name, func(t *testing.T) {
+			side(t, func(t *testing.T) string { return cell(t, show.NodeCell{Workers: 2}) })
+		})
+	}
+	for _, kind := range show.Rogues() {
+		t.Run("rogue "+kind, func(t *testing.T) {
+			side(t, func(t *testing.T) string { return show.NodeRogue(t, kind) })
+		})
+	}
+}
+
+// The bar of product.md, 3, 5 and 7, for Node.js.
+func TestNodeUnderLoad(t *testing.T) {
+	short := [2]time.Duration{0, 20 * time.Millisecond}
+	for _, balance := range show.Balances() {
+		c := show.NodeCell{Program: "ws", Workers: 2, Balance: balance}
+		t.Run("reload "+string(balance), func(t *testing.T) { t.Log(show.NodeReloads(t, c, short, 1)) })
+		c.Program = "http"
+		t.Run("kill "+string(balance), func(t *testing.T) {
+			t.Log(show.NodeKills(t, c, 700*time.Millisecond, 3*time.Second))
+		})
+		allowed := 0
+		if balance == spec.BalanceRoundRobin {
+			allowed = 1
+		}
+		t.Run("agent killed "+string(balance), func(t *testing.T) { t.Log(show.NodeAgentKills(t, c, 2, allowed)) })
+	}
+	t.Run("blocked", func(t *testing.T) { t.Log(show.NodeBlocked(t, show.NodeCell{Program: "http", Workers: 2, Balance: spec.BalanceSlots})) })
+	t.Run("spread", func(t *testing.T) { t.Log(show.NodeSpread(t, show.NodeCell{Program: "http", Balance: spec.BalanceRoundRobin})) })
 }
 
 // S1.4.

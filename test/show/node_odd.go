@@ -19,6 +19,19 @@ import (
 	"github.com/muster-run/muster/test/rig"
 )
 
+// NodeOdd are the cases that are no ordinary life.
+func NodeOdd() map[string]func(*testing.T, NodeCell) string {
+	return map[string]func(*testing.T, NodeCell) string{
+		"several ports": NodePorts, "IPv6 and dual stack": NodeFamilies, "address in use": NodeInUse, "TLS tickets": NodeTickets,
+		"killed with a connection": NodeUnanswered, "out of descriptors": NodeNoDescriptors, "maxConnections": NodeFull,
+		"leaves by itself": NodeLeaves, "never listens": NodeSilent, "ends by itself": NodeEnds, "threads": NodeThreads,
+		"npm start": NPMStart, "delegate": NodeDelegate,
+	}
+}
+
+// Rogues are the ways to misuse the channel.
+func Rogues() []string { return []string{"nonsense", "endless", "deaf", "flood"} }
+
 // printed are the lines of an app's log that begin so, without that.
 func (s site) printed(t *testing.T, prefix string) (rest []string) {
 	t.Helper()
