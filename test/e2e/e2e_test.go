@@ -131,8 +131,12 @@ func TestNodeUnderLoad(t *testing.T) {
 		}
 		t.Run("agent killed "+string(balance), func(t *testing.T) { t.Log(show.NodeAgentKills(t, c, 2, allowed)) })
 	}
-	t.Run("blocked", func(t *testing.T) { t.Log(show.NodeBlocked(t, show.NodeCell{Program: "http", Workers: 2, Balance: spec.BalanceSlots})) })
-	t.Run("spread", func(t *testing.T) { t.Log(show.NodeSpread(t, show.NodeCell{Program: "http", Balance: spec.BalanceRoundRobin})) })
+	t.Run("blocked", func(t *testing.T) {
+		t.Log(show.NodeBlocked(t, show.NodeCell{Program: "http", Workers: 2, Balance: spec.BalanceSlots}))
+	})
+	t.Run("spread", func(t *testing.T) {
+		t.Log(show.NodeSpread(t, show.NodeCell{Program: "http", Balance: spec.BalanceRoundRobin}))
+	})
 }
 
 // S1.4.
