@@ -171,6 +171,8 @@ type Result struct {
 	App string `json:"app"`
 	// Worker is "web#1" where the result is that of one worker.
 	Worker string `json:"worker,omitempty"`
+	// PID of the process that the result is about.
+	PID int `json:"pid,omitempty"`
 	// Text says what was done ("4 workers reloaded, release r3").
 	Text  string       `json:"text,omitempty"`
 	Fault *fault.Fault `json:"fault,omitempty"`

@@ -174,11 +174,11 @@ func groups() []group {
 		{"change", "Change what runs:", []func(*session) *cobra.Command{
 			(*session).startCommand, (*session).stopCommand, (*session).restartCommand,
 			(*session).reloadCommand, (*session).rollbackCommand, (*session).scaleCommand,
-			(*session).signalCommand,
+			(*session).signalCommand, (*session).messageCommand,
 		}},
 		{"look", "Look:", []func(*session) *cobra.Command{
 			(*session).statusCommand, (*session).logsCommand, (*session).eventsCommand,
-			(*session).execCommand,
+			(*session).execCommand, (*session).inspectCommand,
 		}},
 		{"more", "Configuration and more:", []func(*session) *cobra.Command{
 			(*session).validateCommand, (*session).configCommand, (*session).explainCommand,

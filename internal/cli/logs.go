@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
@@ -82,59 +80,10 @@ func (s *session) logs(ctx context.Context, o client.LogOptions) error {
 		ctx, cancel = interruptible(ctx)
 		defer cancel()
 	}
-	view := logView{session: s, json: s.format() == formatJSON || s.format() == formatJSONL}
-	err = c.Logs(ctx, o, view.print)
+	view := show.Records{Out: s.out, Err: s.err, JSON: s.format() == formatJSON || s.format() == formatJSONL}
+	err = c.Logs(ctx, o, view.Print)
 	if fault.CodeOf(err) == fault.Interrupted { // Ctrl-C is how a follower ends
 		return nil
 	}
 	return t.Unreachable(err)
-}
-
-// logView prints records.
-type logView struct {
-	session *session
-	json    bool
-	apps    []string // in order of appearance, for the colours
-	width   int
-}
-
-func (v *logView) print(r api.Record) error {
-	p := v.session.out
-	if v.json {
-		text, err := json.Marshal(r)
-		if err != nil {
-			return fault.New(fault.Internal, "cannot print a record: %w", err)
-		}
-		_, err = p.Write(append(text, '\n'))
-		return err
-	}
-	if r.Lost > 0 {
-		v.session.err.Line("%s", v.session.err.Paint(show.Yellow, show.Count(r.Lost, "line")+" lost: this reader was too slow"))
-	}
-	_, err := p.Write([]byte(v.prefix(p, r) + r.Line + show.Reset(p, r.Line) + "\n"))
-	return err
-}
-
-// prefix is "web#0 | ", coloured by app and padded to the longest so far.
-func (v *logView) prefix(p *show.Printer, r api.Record) string {
-	name := r.App
-	if r.Slot >= 0 {
-		name = show.WorkerName(r.App, r.Slot)
-	}
-	return show.Speaker(p, name, v.colour(r.App), v.pad(len(name)))
-}
-
-func (v *logView) pad(n int) int {
-	v.width = max(v.width, n)
-	return v.width
-}
-
-func (v *logView) colour(app string) show.Ink {
-	for i, known := range v.apps {
-		if known == app {
-			return show.AppInk(app, v.apps[:i+1])
-		}
-	}
-	v.apps = append(v.apps, app)
-	return show.AppInk(app, v.apps)
 }

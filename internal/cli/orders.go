@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -192,7 +193,7 @@ func resultLine(r api.Result) string {
 	if r.App == "" {
 		return r.Text
 	}
-	return fmt.Sprintf("%s: %s", r.App, r.Text)
+	return fmt.Sprintf("%s: %s", cmp.Or(r.Worker, r.App), r.Text)
 }
 
 // selectorOrder makes a command that takes one selector and gives an order.

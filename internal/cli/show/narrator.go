@@ -76,6 +76,10 @@ func (n *Narrator) Line(e event.Event) (string, Mood) {
 		return workerHealth(e, d)
 	case event.WorkerStatus:
 		return fmt.Sprintf("%s says: %s", e.Worker(), d.Text), Quiet
+	case event.WorkerNode:
+		return nodeLine(e, d), Quiet
+	case event.WorkerMessage:
+		return messageLine(e, d), Quiet
 	case event.Reload:
 		return reloadLine(e, d)
 	case event.Warning:
