@@ -46,6 +46,9 @@ const (
 	BadChannel       Code = "E-BAD-CHANNEL"
 	NoChannel        Code = "E-NO-CHANNEL"
 	ChannelFull      Code = "E-CHANNEL-FULL"
+	ChannelLost      Code = "E-CHANNEL-LOST"
+	NodeLauncher     Code = "E-NODE-LAUNCHER"
+	NodeFrame        Code = "E-NODE-FRAME"
 	Saved            Code = "E-SAVED"
 	Startup          Code = "E-STARTUP"
 	Internal         Code = "E-INTERNAL"
@@ -119,6 +122,9 @@ func Table() []Explanation {
 		{BadChannel, 1, "a worker's channel was closed", "The worker sent a line of more than 16 MiB on its channel (MUSTER_CHANNEL_FD). What follows cannot be told apart, so muster has closed the channel. The worker runs on without it.", "end each message with a line end; send what is large by a file or a socket of your own"},
 		{NoChannel, 1, "a worker cannot get messages", "The worker has closed its end of the channel (MUSTER_CHANNEL_FD), or never had one that could be used. It runs on; messages do not reach it any more.", "`muster restart APP#N` gives it a new channel; a Node.js program must not call process.disconnect()"},
 		{ChannelFull, 1, "a worker does not read its messages", "So much waits for this worker already that nothing more was sent to it. It is blocked, or its program does not read its channel (MUSTER_CHANNEL_FD) at all. Other workers got theirs.", "look at what blocks it (`muster logs`, `muster inspect` for Node.js), or `muster restart APP#N`; send nothing to programs that do not read"},
+		{ChannelLost, 1, "a Node.js worker left its channel", "The worker closed its channel (process.disconnect()) without being asked to stop, and lives on. It gets no connections any more, so it is replaced.", "remove process.disconnect() from the program; `cluster.worker.disconnect()` is how a worker leaves"},
+		{NodeLauncher, 2, "a launcher stands in front of a Node.js program", "npm, npx, tsx, nodemon and their kin are Node.js programs themselves and start the server in a process of its own. They would take the channel that the server needs, so it is no worker of Node's cluster: its workers cannot share a port, and connections cannot be handed over. muster looks through `npm start`, `npx NAME`, yarn, pnpm, cross-env and tsx where the script in package.json is one simple command.", "write the node command itself (`command: node server.js`), or `node: {cluster: off}` for a program that shares no port"},
+		{NodeFrame, 1, "a Node.js worker says what it cannot mean", "On the channel of Node.js's cluster a worker sent something that nobody asked for, or that muster does not know. It was ignored; each kind is told once for a worker.", "nothing, if the worker serves; else look for a library that speaks on process.channel by itself"},
 		{Saved, 1, "what ran cannot be saved or read back", "muster keeps in its state directory what a project ran, so that it starts again after a reboot. That file is missing, damaged, or cannot be written. What runs is not touched.", "free space, or correct the owner and mode of the state directory; a damaged file may be removed"},
 		{Startup, 1, "the start at boot cannot be arranged", "The unit cannot be written or enabled, is not muster's own, or this host is started by something else than systemd.", "look at the cause in the text; `muster startup systemd --print` shows the unit, to install it by hand"},
 		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},
