@@ -1,0 +1,323 @@
+// muster loads this file into its Node.js workers (NODE_OPTIONS=--require). It makes
+// them leave without hanging up on anybody, and does nothing in any other process.
+//
+//   quiet     until muster's `disconnect` a server's own `emit` is watched, for
+//             WebSockets and HTTP/2 sessions; nothing else is touched
+//   draining  HTTP/1   each response says `Connection: close`; a connection that is idle
+//                      is kept until its client has had one more answer, or `grace`
+//             HTTP/2   GOAWAY twice (RFC 9113, 6.8), open streams finish
+//             WebSocket  a Close frame (1012, service restart) at a quiet moment
+//   Raw sockets, tunnels and responses that never end are the app's own affair.
+//
+// Nothing here may throw into the app or keep its process alive: whatever fails leaves
+// Node.js as it is, and every timer is unref'ed.
+//
+// Environment, read once: MUSTER_DRAIN_MS the longest that an idle client is waited for
+// (6000, or the server's keepAliveTimeout and 1 s if that is more); MUSTER_COUNT=1 the
+// number of open connections is reported with MUSTER_CONNECTIONS.
+'use strict';
+
+const SPARE_MS = 6000; // more than Node's keepAliveTimeout of 5 s
+const REPORT_MS = 10; // between two reports of open connections
+const ROUND_TRIP_MS = 1000; // after that an HTTP/2 client has had its first GOAWAY
+const CLOSE_MS = 2000; // a WebSocket's client has that long to answer the Close frame
+const SILENCE_MS = 250; // nothing on a WebSocket for that long, and the last word was ours
+const HEARTBEAT_BYTES = 7; // so little from a WebSocket's client is a pong, no request
+const LONGEST_MS = 8000; // a WebSocket that is never quiet is closed all the same
+
+const CLOSE_FRAME = Buffer.from([0x88, 0x02, 1012 >> 8, 1012 & 0xff]);
+const LAST_STREAM = 2 ** 31 - 1; // of a GOAWAY that only gives notice
+
+let draining = false;
+let limit = NaN;
+const webSockets = new Map(); // socket → what is known of it
+const sessions = new Set();
+
+/** safely makes a function that throws nothing; what went wrong stays as Node.js does it. */
+function safely(f) {
+  return (...args) => {
+    try {
+      return f(...args);
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+/** after calls f later, if the process lives that long by itself. */
+function after(ms, f) {
+  return setTimeout(safely(f), ms).unref();
+}
+
+/** forgetOptions keeps this file out of the Node.js programs that the app starts. */
+function forgetOptions() {
+  const path = __filename.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const option = new RegExp(`(^|\\s)(--require|-r)[\\s=]+("?)${path}\\3(?=\\s|$)`, 'g');
+  const rest = (process.env.NODE_OPTIONS || '').replace(option, '').trim();
+  if (rest) process.env.NODE_OPTIONS = rest;
+  else delete process.env.NODE_OPTIONS;
+}
+
+/**
+ * letGo allows a script to end when it has nothing more to do. In Node.js the channel
+ * keeps a cluster worker alive; here it does so while somebody listens to messages or
+ * an answer is awaited.
+ */
+function letGo(cluster) {
+  const { channel } = process;
+  const ours = Math.min(1, process.listenerCount('message')); // cluster's own
+  let awaited = 0;
+  const look = safely(() => {
+    const wanted = awaited > 0 || process.listenerCount('message') > ours ||
+      cluster.worker.listenerCount('message') > 0;
+    if (wanted) channel.ref();
+    else channel.unref();
+  });
+  const changed = (event) => {
+    if (event === 'message') process.nextTick(look);
+  };
+  for (const source of [process, cluster.worker]) {
+    source.on('newListener', changed);
+    source.on('removeListener', changed);
+  }
+  const wait = () => {
+    awaited++;
+    look();
+  };
+  const getServer = cluster._getServer;
+  cluster._getServer = function(server, options, callback) {
+    wait();
+    return getServer.call(this, server, options, function(...args) {
+      try {
+        return callback.apply(this, args);
+      } finally {
+        awaited--;
+        look();
+      }
+    });
+  };
+  for (const name of ['disconnect', 'destroy']) {
+    const leave = cluster.Worker.prototype[name];
+    cluster.Worker.prototype[name] = function(...args) {
+      wait();
+      if (name === 'disconnect') safely(begin)();
+      return leave.apply(this, args);
+    };
+  }
+  look();
+}
+
+/** reporter tells muster how many connections are open, for `least-connections`. */
+function reporter() {
+  const send = process.send;
+  let open = 0;
+  let timer;
+  const report = safely(() => {
+    timer = undefined;
+    if (!process.connected) return;
+    send.call(process, { cmd: 'MUSTER_CONNECTIONS', open }, undefined, undefined, () => {});
+  });
+  const change = (by) => {
+    open += by;
+    if (timer === undefined) timer = setTimeout(report, REPORT_MS).unref();
+  };
+  return (socket) => {
+    change(1);
+    socket.once('close', () => change(-1));
+  };
+}
+
+/** watch sees what the servers of this process emit, from their `listen` on. */
+function watch(net, count) {
+  const seen = new WeakSet();
+  const notice = safely((event, first, second) => {
+    if (event === 'upgrade') upgraded(first, second);
+    else if (event === 'session') opened(first);
+    else if (event === 'connection' && count) count(first);
+  });
+  const listen = net.Server.prototype.listen;
+  net.Server.prototype.listen = function(...args) {
+    if (!seen.has(this)) {
+      seen.add(this);
+      const emit = this.emit;
+      Object.defineProperty(this, 'emit', {
+        configurable: true,
+        writable: true,
+        value(event, first, second) {
+          if (event !== 'request') notice(event, first, second);
+          return Reflect.apply(emit, this, arguments);
+        },
+      });
+    }
+    return Reflect.apply(listen, this, args);
+  };
+}
+
+/** begin is called once, before Node.js looks at muster's `disconnect`. */
+function begin() {
+  if (draining) return;
+  draining = true;
+  const http = require('http');
+  drainResponses(http.ServerResponse.prototype);
+  holdIdle(http.Server.prototype);
+  safely(() => holdIdle(require('https').Server.prototype))(); // not in every build
+  for (const session of sessions) safely(retire)(session);
+  for (const [socket, talk] of webSockets) part(socket, talk);
+}
+
+/** drainResponses makes every response from now on the last one of its connection. */
+function drainResponses(prototype) {
+  const store = prototype._storeHeader;
+  if (typeof store !== 'function') return;
+  const last = safely((response) => {
+    if (response.statusCode < 200) return; // 101: the connection goes on as something else
+    response._last = true;
+    response._header = response._header
+      .replace(/\r\nkeep-alive:[^\r\n]*/i, '')
+      .replace(/\r\nconnection:[ \t]*keep-alive[ \t]*(?=\r\n)/i, '\r\nConnection: close');
+  });
+  prototype._storeHeader = function(...args) {
+    if (this.statusCode >= 200) this.shouldKeepAlive = false;
+    const result = store.apply(this, args);
+    last(this);
+    return result;
+  };
+}
+
+/** grace is how long an idle connection is kept for one more request. */
+function grace(server) {
+  const timeout = Number(server.keepAliveTimeout) || 0;
+  const wanted = Math.max(SPARE_MS, timeout + 1000);
+  return limit >= 0 ? Math.min(limit, wanted) : wanted;
+}
+
+/**
+ * holdIdle puts off what Node.js does to idle connections when a server closes: a
+ * request may be on its way on any of them. closeAllConnections stays: who calls that
+ * means it.
+ */
+function holdIdle(prototype) {
+  const closeIdle = prototype.closeIdleConnections;
+  if (typeof closeIdle !== 'function') return;
+  const held = new WeakSet();
+  prototype.closeIdleConnections = function() {
+    if (held.has(this)) return;
+    held.add(this);
+    after(grace(this), () => closeIdle.call(this));
+  };
+}
+
+/** opened remembers an HTTP/2 session; one that comes late is given its first stream. */
+function opened(session) {
+  sessions.add(session);
+  session.once('close', () => sessions.delete(session));
+  if (draining) after(ROUND_TRIP_MS, () => retire(session));
+}
+
+/**
+ * retire tells an HTTP/2 client to open no more streams, and closes the session when
+ * those that were on their way have come in; Node.js then waits for the open ones.
+ */
+function retire(session) {
+  if (session.closed || session.destroyed) return;
+  const close = session.close;
+  let closed = false;
+  const finish = safely(() => {
+    if (closed) return;
+    closed = true;
+    delete session.close;
+    close.call(session);
+  });
+  session.close = function(callback) { // called by Node.js when the server closes
+    if (typeof callback === 'function') this.once('close', callback);
+  };
+  after(ROUND_TRIP_MS, finish);
+  try {
+    session.goaway(0, LAST_STREAM);
+    session.ping(finish);
+  } catch {
+    finish();
+  }
+}
+
+/** upgraded remembers a WebSocket, and from then on whose word was the last on it. */
+function upgraded(request, socket) {
+  if (!/^\s*websocket\s*$/i.test(request.headers.upgrade || '')) return;
+  const talk = { heard: socket.bytesRead || 0, turn: undefined };
+  const write = socket.write;
+  socket.write = function(...args) {
+    const heard = this.bytesRead;
+    const answer = heard - talk.heard > HEARTBEAT_BYTES;
+    talk.heard = heard;
+    if (talk.turn !== undefined) talk.turn(answer);
+    return Reflect.apply(write, this, args);
+  };
+  webSockets.set(socket, talk);
+  socket.once('close', () => webSockets.delete(socket));
+  if (draining) part(socket, talk);
+}
+
+/**
+ * part closes a WebSocket at a moment when nothing of either side is likely to be on
+ * its way: after a silence that began with a message of ours; after a while directly
+ * behind an answer of ours, which is as far from the client's next message as can be;
+ * at last behind any message of ours, or at once.
+ */
+function part(socket, talk) {
+  const longest = limit >= 0 ? Math.min(limit, LONGEST_MS) : LONGEST_MS;
+  const start = Date.now() + Math.random() * Math.min(webSockets.size, longest / 4);
+  let bytes = -1;
+  let since = start; // nothing came or went since then
+  let done = false;
+  const leave = safely(() => {
+    if (done) return;
+    done = true;
+    clearInterval(timer);
+    talk.turn = undefined;
+    if (!socket.writable) return;
+    socket.write(CLOSE_FRAME);
+    after(CLOSE_MS, () => socket.end());
+    after(2 * CLOSE_MS, () => socket.destroy());
+  });
+  const look = safely(() => {
+    const now = Date.now();
+    const total = socket.bytesRead + socket.bytesWritten;
+    if (total !== bytes) {
+      bytes = total;
+      since = now;
+    }
+    const answered = socket.bytesRead - talk.heard <= HEARTBEAT_BYTES;
+    const waited = now - start;
+    if (socket.destroyed || waited >= longest ||
+        (now - since >= SILENCE_MS && (answered || waited >= longest * 5 / 8))) leave();
+  });
+  const timer = setInterval(look, SILENCE_MS / 5).unref();
+  talk.turn = (answer) => {
+    const waited = Date.now() - start;
+    if (waited < longest * (answer ? 2 / 8 : 5 / 8)) return;
+    const heard = socket.bytesRead;
+    socket.cork(); // so that the client reads the Close frame together with the answer
+    setImmediate(() => { // behind all that belongs to this answer
+      if (socket.bytesRead === heard || waited >= longest * 5 / 8) leave();
+      socket.uncork();
+    });
+  };
+  look();
+}
+
+function start() {
+  const { isMainThread } = require('worker_threads');
+  if (!isMainThread) return;
+  forgetOptions();
+  if (!process.channel) return;
+  const cluster = require('cluster');
+  if (!cluster.isWorker || !cluster.worker) return;
+  limit = parseInt(process.env.MUSTER_DRAIN_MS, 10);
+  letGo(cluster);
+  watch(require('net'), process.env.MUSTER_COUNT === '1' ? reporter() : undefined);
+  process.prependListener('internalMessage', safely((message) => {
+    if (message && message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') begin();
+  }));
+}
+
+safely(start)();
