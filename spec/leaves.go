@@ -18,6 +18,10 @@ type leaf struct{ value, shown string }
 func leavesOf(v any) leaves {
 	l := leaves{}
 	l.walk("", reflect.ValueOf(v))
+	if _, ok := l["node.no_drain"]; ok {
+		delete(l, "node.no_drain")
+		l["node.drain"] = leaf{"off", "off"}
+	}
 	// Where muster.yaml has other keys than the wire.
 	for wire, key := range map[string]string{
 		"project": "name", "health.url": "health.http", "health.address": "health.tcp", "health.command": "health.cmd",
@@ -130,6 +134,9 @@ func (l Listener) String() string {
 	}
 	if l.Backlog != 0 {
 		s += " backlog " + strconv.Itoa(l.Backlog)
+	}
+	if l.Balance != "" {
+		s += " " + string(l.Balance)
 	}
 	return s
 }

@@ -284,6 +284,9 @@ type Stop struct {
 	Timeout Duration `json:"timeout"`
 	// Command is run instead of Signal, with MAINPID set. nil: none.
 	Command []string `json:"command,omitempty"`
+	// Message is a text sent over the worker's channel before the signal, such as
+	// "shutdown", for programs that wait for it (process.on('message')). "": none.
+	Message string `json:"message,omitempty"`
 }
 
 // SurgeAuto lets muster choose: Batch; 0 when the workers hold ports of their own;

@@ -15,6 +15,7 @@ func (a App) check(c check) {
 	a.checkProcess(c)
 	a.checkEnv(c)
 	a.checkListeners(c)
+	a.checkNode(c)
 	a.checkPorts(c)
 	a.checkPlaceholders(c)
 	a.checkReady(c.in("ready"))
@@ -86,6 +87,7 @@ func ownVariables() []string {
 	return []string{
 		"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
 		"MUSTER_APP", "MUSTER_WORKER", "MUSTER_PROC", "MUSTER_CHANNEL_FD", "NODE_APP_INSTANCE",
+		"NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "MUSTER_COUNT",
 	}
 }
 
@@ -106,6 +108,8 @@ func (a App) checkEnv(c check) {
 				c.add(name, "", "the value holds a NUL byte")
 			case slices.Contains(ownVariables(), name):
 				c.add(name, "remove it", "muster sets %s itself", name)
+			case name == "NODE_CHANNEL_SERIALIZATION_MODE" && env[name] != "json":
+				c.add(name, "remove it: the messages between muster and its workers are JSON", "the serialization %q is not understood", env[name])
 			case ports[name] != "":
 				c.add(name, fmt.Sprintf("remove it, or give the port another variable (ports.%s.env)", ports[name]),
 					"%s is set by the port %s", name, ports[name])

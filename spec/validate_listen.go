@@ -50,6 +50,7 @@ func (l Listener) check(c check) {
 	if l.Backlog < 0 {
 		c.add("backlog", "write 0 for the system's limit", "%d is negative", l.Backlog)
 	}
+	l.Balance.check(c, l.Network)
 }
 
 func (a App) checkPorts(c check) {

@@ -116,7 +116,13 @@ func (s Stop) check(c check) {
 	if s.Command != nil {
 		c.argv("command", s.Command)
 	}
+	if len(s.Message) > maxStopMessage {
+		c.add("message", "write a word such as shutdown", "%d bytes are too many", len(s.Message))
+	}
 }
+
+// maxStopMessage bounds the message of a stop, in bytes.
+const maxStopMessage = 4096
 
 func (r Reload) check(c check) {
 	c.within("batch", r.Batch, 1, MaxWorkers)

@@ -68,6 +68,8 @@ func (a *appDraft) processFields() []table.Field {
 func (a *appDraft) socketFields() []table.Field {
 	return []table.Field{
 		table.Key("listen", listenValue{&a.Listen}, "", "Sockets that muster binds and every worker inherits (LISTEN_FDS), in this order: `:8000`, a list of such, a list of maps, or a map of name to address. Forms: `8000`, `127.0.0.1:8000`, `[::1]:8000`, `tcp4://…`, `udp://…`, `unix:/run/x.sock`, `fd:3`, each with `=NAME`. Names are http, http1, … by default."),
+		table.Key("balance", orAuto[spec.Balance]{balanceValue(&a.Balance), &a.Balance}, "auto", "How connections get to the workers, for the listeners without a balance of their own and for what Node.js workers ask for. `shared`: one socket for all, whoever is idle takes the next; `slots`: a socket for each worker, the kernel spreads (TCP); `round-robin`: muster gives each connection to the worker idle longest, `least-connections` to the one with the fewest (Node.js only). auto: slots for TCP and round-robin for UNIX sockets of Node.js programs, else shared. It is fixed for a listener until its app is stopped."),
+		table.Key("node", nodeValue(&a.Node), "", "What is done for a Node.js program: on, off, delegate, or a map."),
 		table.Key("ports", portsValue{&a.Ports}, "", "Ports that each worker binds by itself: a map of name to number, or to a map."),
 		table.Key("ready", a.readyValue(), "auto", "When a worker counts as ready."),
 		table.Key("health", healthValue{&a.Health}, "", "A check that is repeated for each worker: `http://…`, `tcp:ADDR`, `cmd:COMMAND`, `none`, or a map."),
@@ -119,6 +121,7 @@ func stopFields(s *spec.Stop) []table.Field {
 		table.Key("signal", table.Signal(&s.Signal), "", "The signal that ends a worker gracefully; default: what the program is known to want (SIGQUIT for unicorn, nginx, php-fpm …), else SIGTERM."),
 		table.Key("timeout", table.Duration(&s.Timeout), "30s", "What is left after this time is killed."),
 		table.Key("command", table.Argv(&s.Command), "", "A command run instead of the signal, with MAINPID in its environment."),
+		table.Key("message", table.Text(&s.Message, "a text such as shutdown"), "", "A text sent to the worker (process.on('message')) before the signal, such as `shutdown`."),
 	}
 }
 

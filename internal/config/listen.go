@@ -101,7 +101,7 @@ func listenerMap(d *table.Decoder, path string, n *tree.Node) spec.Listener {
 	if n.Get("mode") != nil {
 		l.Mode = w.Mode
 	}
-	l.Owner, l.Group, l.Backlog = w.Owner, w.Group, w.Backlog
+	l.Owner, l.Group, l.Backlog, l.Balance = w.Owner, w.Group, w.Backlog, w.Balance
 	return l
 }
 
@@ -114,6 +114,7 @@ func listenerFields(l *spec.Listener) []table.Field {
 		table.Key("owner", table.Text(&l.Owner, "a name or number"), "", "Owner of the file; default: the app's user."),
 		table.Key("group", table.Text(&l.Group, "a name or number"), "", "Group of the file."),
 		table.Key("backlog", table.Whole(&l.Backlog, 0, math.MaxInt32), "0", "Connections that may wait; 0: net.core.somaxconn."),
+		table.Key("balance", balanceValue(&l.Balance), "", "How its connections get to the workers; default: balance of the app."),
 	}
 }
 
@@ -125,7 +126,7 @@ func (v listenValue) Show(path string) *table.Shown {
 	for i := range *v.p {
 		l := (*v.p)[i]
 		fields := slices.DeleteFunc(listenerFields(&l), func(f table.Field) bool {
-			return f.Key == "mode" && l.Network != "unix" || f.Key == "backlog" && l.Backlog == 0
+			return f.Key == "mode" && l.Network != "unix" || f.Key == "backlog" && l.Backlog == 0 || f.Key == "balance" && l.Balance == ""
 		})
 		s.Append(table.ShowFields(fmt.Sprintf("%s[%d]", path, i), fields))
 	}

@@ -153,7 +153,14 @@ func hint(path string, p tree.Pair) (key, fix string) {
 	if path == "" && p.Value.Get("command") != nil {
 		return "", "indent it, so that it stands in apps"
 	}
-	if key := foreignKeys()[p.Key]; key != "" {
+	switch key := foreignKeys()[p.Key]; {
+	case p.Key == "exec_mode":
+		return key, "remove it (`node SCRIPT` is a worker of a cluster by itself), or write `node: off`"
+	case p.Key == "wait_ready":
+		return key, "write `ready: notify`"
+	case p.Key == "shutdown_with_message":
+		return key, "write `stop: {message: shutdown}`"
+	case key != "":
 		return key, "write " + key
 	}
 	return "", ""
@@ -170,5 +177,11 @@ func foreignKeys() map[string]string {
 		"kill_timeout": "stop.timeout", "stop_grace_period": "stop.timeout", "stop_signal": "stop.signal", "stopsignal": "stop.signal",
 		"max_memory_restart": "limits.memory", "autorestart": "restart", "sockets": "listen", "bind": "listen",
 		"port": "ports", "logs": "log", "logging": "log", "depends": "depends_on", "after": "depends_on", "user_group": "group",
+		// PM2's
+		"exec_mode": "node.cluster", "wait_ready": "ready", "listen_timeout": "ready.timeout", "shutdown_with_message": "stop.message",
+		"node_args": "command", "interpreter_args": "command", "interpreterargs": "command", "increment_var": "ports", "instance_var": "slot_env",
+		"restart_delay": "restart.delay", "max_restarts": "restart.limit", "exp_backoff_restart_delay": "restart.delay",
+		"out_file": "log.file", "error_file": "log.file", "log_file": "log.file", "namespace": "tags", "uid": "user", "gid": "group",
+		"env_production": "env", "env_development": "env", "balancing": "balance", "load_balancing": "balance", "scheduling_policy": "balance",
 	}
 }

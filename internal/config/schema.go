@@ -54,6 +54,7 @@ func Reference() string {
 		{"control", controlFields(&s.Control)},
 		{"listen, each", listenerFields(&spec.Listener{})},
 		{"ports, each", portFields(&spec.Port{})},
+		{"node", nodeFields(&app.Node)},
 		{"ready", readyFields(&app.Ready)},
 		{"health", healthFields(&h)},
 		{"restart", restartFields(&app.Restart)},
