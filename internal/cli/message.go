@@ -53,31 +53,29 @@ func (s *session) message(cmd *cobra.Command, m api.Message, wait bool, timeout 
 	if !wait {
 		return s.report(sent, "")
 	}
-	return s.answers(talk.Await(ctx, c, sent, func(talk.Answer) {}))
+	data := s.format() == formatJSON || s.format() == formatJSONL || s.format() == formatYAML
+	answers, err := talk.Await(ctx, c, sent, func(a talk.Answer) {
+		if !data {
+			s.out.Line("%s", a.Line())
+		}
+	})
+	if err != nil {
+		return t.Broken(ctx, c, since, err)
+	}
+	return s.answers(answers)
 }
 
-// answers prints what workers have sent on stdout, and who has not on stderr.
-func (s *session) answers(a talk.Answers, err error) error {
-	if err != nil {
-		return err
-	}
+// answers prints the answers as data, or who has not answered on stderr.
+func (s *session) answers(a talk.Answers) error {
+	done, err := s.printData(a)
 	f := a.Fault()
-	if done, err := s.printData(a); done || err != nil {
-		if f != nil && err == nil {
-			return f
-		}
+	if err != nil || f == nil {
 		return err
 	}
 	for _, r := range a.Results {
-		switch {
-		case r.Fault == nil:
-			s.out.Line("%s", r.Line())
-		case len(a.Results) > 1:
+		if r.Fault != nil && !done && len(a.Results) > 1 {
 			s.printFault(named(r.Result))
 		}
-	}
-	if f == nil {
-		return nil
 	}
 	return f
 }

@@ -51,9 +51,9 @@ func (s *Supervisor) message(t target, l mail.Letter) []api.Result {
 			results = append(results, api.Result{App: name, Worker: worker, Fault: f.At(worker)})
 		}
 		for _, d := range list {
-			r := api.Result{App: name, Worker: worker, PID: d.Box.PID, Fault: d.Fault}
+			r := api.Result{App: name, Worker: worker, PID: d.PID, Fault: d.Fault}
 			if d.Fault == nil {
-				r.Text = fmt.Sprintf("message sent (pid %d)", d.Box.PID)
+				r.Text = fmt.Sprintf("message sent (pid %d)", d.PID)
 			}
 			results = append(results, r)
 		}

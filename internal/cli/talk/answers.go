@@ -38,8 +38,9 @@ func (a Answers) Fault() *fault.Fault {
 // errEnough ends the reading of events.
 var errEnough = errors.New("all have answered")
 
-// Await waits for the first message of each worker that got one. got is called for
-// each. A worker that has ended, or is silent until ctx ends, has a fault for that.
+// Await waits for the first message of each worker that got one; got is called for
+// each as it comes. A worker that has ended, or is silent until ctx ends, has a
+// fault for that.
 func Await(ctx context.Context, c *client.Client, sent api.Outcome, got func(Answer)) (Answers, error) {
 	w := waiting{got: got, open: map[int]int{}}
 	for i, r := range sent.Results {
@@ -56,7 +57,7 @@ func Await(ctx context.Context, c *client.Client, sent api.Outcome, got func(Ans
 	case errors.Is(err, errEnough):
 		return w.all, nil
 	case fault.CodeOf(err) == fault.Timeout:
-		w.end(func(Answer) *fault.Fault { return fault.New(fault.Timeout, "it has sent nothing within --timeout") })
+		w.silent()
 		return w.all, nil
 	case err == nil:
 		err = fault.New(fault.NotRunning, "muster has ended")
@@ -87,21 +88,23 @@ func (w *waiting) event(e event.Event) error {
 		return nil
 	}
 	delete(w.open, e.PID)
-	w.got(*a)
+	if a.Fault == nil {
+		w.got(*a)
+	}
 	if len(w.open) == 0 {
 		return errEnough
 	}
 	return nil
 }
 
-// end gives a fault to all that have not answered.
-func (w *waiting) end(f func(Answer) *fault.Fault) {
+// silent gives a fault to all that have not answered.
+func (w *waiting) silent() {
 	for _, i := range w.open {
 		a := &w.all.Results[i]
-		a.Text, a.Fault = "", f(*a).At(a.Worker)
-		w.got(*a)
+		a.Text = ""
+		a.Fault = fault.New(fault.Timeout, "it has sent nothing within --timeout").At(a.Worker).
+			WithFix("it got the message, but may not answer such ones; `muster logs " + a.Worker + "` shows what it does with it")
 	}
-	clear(w.open)
 }
 
 // Line is the answer for people.

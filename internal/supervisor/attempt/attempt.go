@@ -256,6 +256,7 @@ func (a *Attempt) follow(pid int) bool {
 	proc, err := a.cfg.Shared.Starter.SetMain(a.id, pid)
 	if err == nil {
 		a.proc = proc
+		a.openBox()
 	}
 	return err == nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/nodejs"
 )
 
 const (
@@ -45,7 +46,7 @@ type Box struct {
 	Tags    []string
 	Slot    int
 	Carrier Carrier
-	// PID is set by Open.
+	// PID is set by Open, and guarded by the Office.
 	PID int
 }
 
@@ -54,8 +55,9 @@ func (b *Box) String() string { return fmt.Sprintf("%s#%d", b.App, b.Slot) }
 
 // Delivery is what became of a letter to one process; Fault nil: it is on its way.
 type Delivery struct {
-	Box   *Box
-	Fault *fault.Fault
+	Worker string // "web#1"
+	PID    int
+	Fault  *fault.Fault
 }
 
 // Counts since the agent was started.
@@ -105,22 +107,22 @@ func (o *Office) Heard() { o.heard.Add(1) }
 func (o *Office) Send(to func(*Box) bool, l Letter) []Delivery {
 	var list []Delivery
 	for _, b := range o.picked(to) {
-		list = append(list, Delivery{b, o.carry(b, l)})
+		list = append(list, Delivery{b.String(), b.PID, o.carry(&b, l)})
 	}
 	return list
 }
 
-// picked lists boxes by app, slot and pid.
-func (o *Office) picked(to func(*Box) bool) []*Box {
+// picked lists boxes as they are now, by app, slot and pid.
+func (o *Office) picked(to func(*Box) bool) []Box {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var list []*Box
+	var list []Box
 	for b := range o.boxes {
 		if to(b) {
-			list = append(list, b)
+			list = append(list, *b)
 		}
 	}
-	slices.SortFunc(list, func(a, b *Box) int {
+	slices.SortFunc(list, func(a, b Box) int {
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.PID, b.PID))
 	})
 	return list
@@ -149,6 +151,8 @@ func (b *Box) carry(l Letter) *fault.Fault {
 		return full(b.Carrier.Waiting())
 	case errors.Is(err, channel.ErrGone), errors.Is(err, channel.ErrClosed):
 		return fault.New(fault.NoChannel, "it has closed its channel")
+	case errors.Is(err, nodejs.ErrDescriptor), errors.Is(err, nodejs.ErrMessage), errors.Is(err, channel.ErrInvalid):
+		return fault.New(fault.Usage, "the message cannot be sent: %w", err)
 	}
 	return fault.New(fault.NoChannel, "the message cannot be sent: %w", err)
 }

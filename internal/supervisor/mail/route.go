@@ -57,7 +57,7 @@ func (o *Office) Forward(from *Box, data []byte, fd int, kind string) {
 	}
 	for _, d := range list {
 		if d.Fault != nil {
-			o.tell(from, r, d.Box.String(), d.Fault)
+			o.tell(from, r, d.Worker, d.Fault)
 		}
 	}
 }
