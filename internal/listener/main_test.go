@@ -54,6 +54,12 @@ func play(role string) int {
 	case "hold": // keeps it open and does nothing
 	case "look":
 		playLook()
+	case "join":
+		at, err := endpointOf(os.NewFile(4, "group"))
+		if err == nil {
+			_, err = at.bound("joined", true)
+		}
+		fmt.Println(err)
 	case "inherited":
 		return playInherited()
 	case "ring":
