@@ -86,9 +86,10 @@ type Conn struct {
 	closeOnce sync.Once
 	done      sync.WaitGroup // the goroutine that empties the queue
 
-	out  outgoing
-	in   incoming
-	mark mark
+	out    outgoing
+	in     incoming
+	mark   mark
+	driven driven
 
 	skipped atomic.Uint64
 }
@@ -117,8 +118,16 @@ func Open(fd int, o Options) *Conn {
 	}
 	unix.CloseOnExec(fd)
 	_ = unix.SetNonblock(fd, true) // a bad descriptor shows at its first use
-	c := &Conn{file: os.NewFile(uintptr(fd), "channel"), o: o, closing: make(chan struct{})}
+	c := &Conn{o: o, closing: make(chan struct{})}
+	if o.Driven {
+		c.file = unpolled(fd)
+	} else {
+		c.file = os.NewFile(uintptr(fd), "channel")
+	}
 	c.raw, _ = c.file.SyscallConn() // fails only for a nil file
+	if o.Driven {
+		c.drive()
+	}
 	c.in.oob = make([]byte, unix.CmsgSpace(4*FDsMax))
 	c.mark.tell = o.Torn
 	return c
@@ -151,7 +160,11 @@ func (c *Conn) Close() error {
 	var err error
 	c.closeOnce.Do(func() {
 		close(c.closing)
-		err = c.file.Close() // wakes Receive and the goroutine
+		if c.o.Driven {
+			err = c.letGo()
+		} else {
+			err = c.file.Close() // wakes Receive and the goroutine
+		}
 		c.out.mu.Lock()
 		_ = c.out.end(ErrClosed)
 		c.out.mu.Unlock()

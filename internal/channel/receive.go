@@ -40,6 +40,7 @@ type incoming struct {
 	held    int
 	flagged bool
 	pieces  *piecemeal
+	glance  glance
 }
 
 // rights are descriptors with the place of the line that they belong to.
@@ -75,12 +76,18 @@ func (c *Conn) Receive(ctx context.Context) (Frame, error) {
 	}
 	f, err := next(ctx)
 	if err != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
-		if in.pieces != nil && errors.Is(err, io.EOF) {
-			c.mark.set(false) // nobody will receive the rest of that line
-		}
-		in.end(err)
+		_ = c.end(err)
 	}
 	return f, err
+}
+
+// end is the end of receiving; it returns err. in.mu is held.
+func (c *Conn) end(err error) error {
+	if c.in.pieces != nil && errors.Is(err, io.EOF) {
+		c.mark.set(false) // nobody will receive the rest of that line
+	}
+	c.in.end(err)
+	return err
 }
 
 // end closes what nobody will receive. in.mu is held.

@@ -61,11 +61,22 @@ func (c *Conn) Send(data []byte, fds ...int) error {
 // sendNow tries the socket first and lets wait what does not fit. c.out.mu is held
 // and the queue empty.
 func (c *Conn) sendNow(p parcel) error {
+	if c.o.Driven {
+		sent, err := c.write(c.driven.fd, &p)
+		return c.sendRest(sent, err, &p)
+	}
 	var sent bool
 	var failed error
-	if err := c.raw.Control(func(fd uintptr) { sent, failed = c.write(int(fd), &p) }); err != nil {
+	q := &p
+	if err := c.raw.Control(func(fd uintptr) { sent, failed = c.write(int(fd), q) }); err != nil {
 		return c.out.end(c.explain("sendmsg", err))
 	}
+	return c.sendRest(sent, failed, q)
+}
+
+// sendRest lets wait what could not be sent at once. c.out.mu is held and the
+// queue empty.
+func (c *Conn) sendRest(sent bool, failed error, p *parcel) error {
 	if sent {
 		return nil
 	}
@@ -76,7 +87,7 @@ func (c *Conn) sendNow(p parcel) error {
 		}
 		return err // of this frame's descriptors
 	}
-	if err := c.out.add(p); err != nil {
+	if err := c.out.add(*p); err != nil {
 		return err
 	}
 	c.out.idle = make(chan struct{})
@@ -122,8 +133,13 @@ func duplicate(fds []int) ([]int, error) {
 // drain sends what waits. It ends with the queue, the other side, or Close.
 func (c *Conn) drain() {
 	defer c.done.Done()
+	raw, release := c.raw, func() {}
+	if c.o.Driven {
+		raw, release = c.watchRoom()
+	}
+	defer release()
 	for rest := true; rest; {
-		err := c.raw.Write(func(fd uintptr) (done bool) {
+		err := raw.Write(func(fd uintptr) (done bool) {
 			done, rest = c.drainSome(int(fd))
 			return done
 		})
