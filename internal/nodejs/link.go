@@ -33,6 +33,7 @@ type Link struct {
 	mu      sync.Mutex
 	heads   map[string][]byte // of newconn, by key
 	scratch []byte
+	one     [1]int
 	under   []parcel // descriptors whose arrival is not known, oldest first
 	waiting []waiter // for an answer by number
 	stale   bool     // answers to an agent before may still come
@@ -84,7 +85,8 @@ func (l *Link) newConn(key string, id int64, conn int, answered Answered) error 
 		l.heads[key] = head
 	}
 	l.scratch = appendNewconn(l.scratch[:0], head, id)
-	if err := l.send(l.scratch, conn); err != nil {
+	l.one[0] = conn
+	if err := l.send(l.scratch, l.one[:]...); err != nil {
 		return err
 	}
 	l.under = append(l.under, parcel{id: id})

@@ -20,6 +20,7 @@
 const SPARE_MS = 6000; // more than Node's keepAliveTimeout of 5 s
 const REPORT_MS = 10; // between two reports of open connections
 const ROUND_TRIP_MS = 1000; // after that an HTTP/2 client has had its first GOAWAY
+const OVERTAKEN_MS = 200; // an answer to PING overtakes HEADERS that were sent before it
 const CLOSE_MS = 2000; // a WebSocket's client has that long to answer the Close frame
 const SILENCE_MS = 250; // nothing on a WebSocket for that long, and the last word was ours
 const HEARTBEAT_BYTES = 7; // so little from a WebSocket's client is a pong, no request
@@ -234,7 +235,7 @@ function retire(session) {
   after(ROUND_TRIP_MS, finish);
   try {
     session.goaway(0, LAST_STREAM);
-    session.ping(finish);
+    session.ping(() => after(OVERTAKEN_MS, finish));
   } catch {
     finish();
   }
