@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/internal/supervisor/pool"
+	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
@@ -133,6 +134,7 @@ func (s *Supervisor) dropStrangers(pools []*pool.Adopted) map[string]process.Pro
 	for _, name := range s.opts.Store.List() {
 		s.shared.Attempts.Drop(name, func(id string) bool { return procs[id].ID != "" })
 	}
+	primary.Forget(s.opts.Store, func(app string) bool { return s.pools[app] == nil })
 	record.DropLogIntents(s.opts.Store, func(app string) bool { return s.pools[app] == nil })
 	return procs
 }

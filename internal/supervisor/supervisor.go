@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
@@ -34,6 +35,9 @@ type Options struct {
 	// Supervisor wrote, New goes on where that one was.
 	Records process.Records
 	Events  *event.Hub
+	// Loop deals connections and hears the workers of Node.js clusters; nil: there is
+	// no dealing, and no such workers.
+	Loop *handoff.Loop
 	// Errand is the key of the project: the value of MUSTER_ERRAND in the
 	// environment of short commands (build, health check, stop), so that what a
 	// dead agent left running of them is found. "": it is not set.
@@ -94,7 +98,7 @@ func New(opts Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	attempts.Errand = opts.Errand
+	attempts.Errand, attempts.Loop = opts.Errand, opts.Loop
 	ctx, cancel := context.WithCancel(context.Background())
 	ending, end := context.WithCancel(ctx)
 	s := &Supervisor{
@@ -108,7 +112,7 @@ func New(opts Options) (*Supervisor, error) {
 	s.shared = &pool.Shared{
 		Attempts: attempts, Records: opts.Records, Project: opts.Project, Node: opts.Node, Events: opts.Events,
 		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Changed: s.changed,
-		Sockets: &generation.Sockets{Store: opts.Store, Bind: opts.bind},
+		Sockets: &generation.Sockets{Store: opts.Store, Bind: opts.bind, Loop: opts.Loop},
 	}
 	if opts.usage != nil {
 		s.shared.Usage = opts.usage

@@ -21,6 +21,7 @@ func (a *Attempt) Facts() record.Process {
 		Stopping: a.stopping, Asked: a.asked, Killed: a.killed, Exited: a.exit != nil,
 		Deadline: a.deadline, Span: a.span, Watchdog: a.watchdog,
 		Passed: a.tracker.Verdict() != health.Starting, Failures: a.tracker.InARow(),
+		Node: a.node.facts(),
 	}
 }
 
@@ -28,11 +29,17 @@ func (a *Attempt) Facts() record.Process {
 // process up.
 func Adopt(ctx context.Context, cfg Config, was record.Process) *Attempt {
 	cfg.Number = was.Number
+	if was.Node == nil {
+		cfg.Primary = nil
+	}
 	a := bare(ctx, cfg)
 	a.id, a.launched, a.startedAt, a.readyAt, a.readyIn = was.ID, was.Launched, was.Started, was.Ready, was.ReadyIn
 	a.needs, a.lineSeen = needsIn(was.Needs), was.LineSeen
 	a.stopping, a.asked, a.killed = was.Stopping, was.Asked, was.Killed
 	a.running, a.watchdog = !was.Started.IsZero(), was.Watchdog
+	if a.node != nil {
+		a.node.last = was.Node
+	}
 	a.deadline, a.span = was.Deadline, was.Span
 	if was.Passed {
 		a.tracker.Observe(health.Result{OK: true})
@@ -73,10 +80,13 @@ func (a *Attempt) Resume(proc process.Proc, exited bool) {
 		a.watchNotify()
 		a.arm(left, a.cfg.Events.Late)
 		if !a.asked {
-			a.request(a.app.Stop)
+			a.askToEnd(a.app.Stop)
 		}
 	default:
 		a.openBox()
+		if !a.readyAt.IsZero() {
+			a.sitDown()
+		}
 		a.watchOn(left)
 	}
 }
@@ -106,10 +116,14 @@ func (a *Attempt) reattach(proc process.Proc) {
 	}
 	sh := a.cfg.Shared
 	var torn *fault.Fault
-	if a.channel, torn = sh.adoptChannel(a.id); torn != nil {
+	if a.channel, torn = sh.adoptChannel(a.id, a.node != nil); torn != nil {
 		a.post(func() { a.cfg.Events.Torn(torn) })
 	}
-	a.listen()
+	if a.node != nil {
+		a.listen(a.node.last)
+	} else {
+		a.listen(nil)
+	}
 	f, err := sh.Store.Get(notifyPrefix + a.id)
 	if f == nil || err != nil {
 		return

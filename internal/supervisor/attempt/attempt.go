@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -33,6 +34,11 @@ type Config struct {
 	Worker launch.Worker
 	// Number is 1, 2, 3, … per app, never used again.
 	Number int
+	// Primary of the Node.js workers of its app; nil: it is none.
+	Primary *primary.Primary
+	// Before are the servers of its predecessor in the slot, by key, and whether any
+	// worker of the app listens anywhere. Required with Primary.
+	Before func() (keys []string, any bool)
 	// Meta for the Starter, see process.Command.
 	Meta []byte
 	// Listeners it inherits, in the order of App.Listen.
@@ -57,8 +63,7 @@ type Events struct {
 	// Failed: muster's own verdict on a starting or ready process. The owner
 	// is to stop it.
 	Failed func(*fault.Fault)
-	// Torn: an earlier agent left its channel in the middle of a frame. The owner
-	// is to replace it.
+	// Torn: its channel cannot be used any more. The owner is to replace it.
 	Torn func(*fault.Fault)
 	// Late: it has not ended within stop.timeout.
 	Late func()
@@ -72,6 +77,8 @@ type Events struct {
 	Status func(text string)
 	// Said: a message of its own code; nil: nobody wants them.
 	Said func(event.WorkerMessage)
+	// Node: a change in the state of a Node.js worker; nil: nobody wants them.
+	Node func(event.WorkerNode)
 	// Warned: something that stopped nothing.
 	Warned func(*fault.Fault)
 }
@@ -126,6 +133,8 @@ type Attempt struct {
 	channel  *channel.Conn // nil: none
 	box      *mail.Box     // that others send messages to; nil: no channel
 	meter    mail.Meter    // of its messages; the goroutine's that reads the channel
+	node     *cluster      // nil: it is no worker of a cluster
+	seats    []*handoff.Seat
 	output   *output.Attachment
 	tracker  health.Tracker
 	watchdog time.Duration
@@ -152,7 +161,9 @@ func bare(life context.Context, cfg Config) *Attempt {
 		cfg.After = func(effect func()) { effect() }
 	}
 	ctx, cancel := context.WithCancel(life)
-	return &Attempt{cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, life: life, ctx: ctx, cancel: cancel}
+	return &Attempt{
+		cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, life: life, ctx: ctx, cancel: cancel, node: newCluster(cfg),
+	}
 }
 
 // Launch starts the process in a goroutine of its own; Started tells. The owner
@@ -188,7 +199,7 @@ func (a *Attempt) started(out started, err error) {
 		return
 	}
 	a.notify, a.output, a.channel = out.notify, out.output, out.channel
-	a.listen()
+	a.listen(nil)
 	if err != nil {
 		a.cfg.Events.Started(err)
 		return
@@ -247,6 +258,7 @@ const forkTime = 2 * time.Second
 func (a *Attempt) ended(e process.Exit) {
 	a.exit = &e
 	a.closeBox()
+	a.standUp()
 	a.unwatch()
 	a.cfg.Events.Exited(e)
 }
@@ -287,7 +299,7 @@ func (a *Attempt) lineWatch() func(api.Record) {
 
 // watch begins everything that looks at a process that was just started.
 func (a *Attempt) watch() {
-	a.needs = needsOf(a.app)
+	a.needs = a.wanted()
 	if a.lineSeen {
 		a.needs &^= needOutput
 	}
@@ -302,7 +314,7 @@ func (a *Attempt) watch() {
 // look begins what looks at a process from outside; alive is how long it must
 // still live to count as alive.
 func (a *Attempt) look(alive time.Duration) {
-	if a.readyAt.IsZero() {
+	if a.readyAt.IsZero() && a.node == nil {
 		a.watchSockets()
 	}
 	a.watchHealth()
@@ -323,6 +335,7 @@ func (a *Attempt) met(n need) {
 	}
 	a.readyAt = time.Now()
 	a.disarm()
+	a.sitDown()
 	if a.watchdog > 0 {
 		a.setWatchdog(a.watchdog)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/record"
 )
 
 const (
@@ -56,7 +57,7 @@ func (s *Shared) Channels() Channels {
 // openChannel makes the channel of a process and keeps our end of it in the Store
 // before anything can be written to it. The caller closes theirs. Both are nil
 // where there are no channels.
-func (s *Shared) openChannel(id string) (conn *channel.Conn, theirs *os.File, err error) {
+func (s *Shared) openChannel(id string, driven bool) (conn *channel.Conn, theirs *os.File, err error) {
 	if s.Sys.Channel == nil {
 		return nil, nil, nil
 	}
@@ -64,7 +65,7 @@ func (s *Shared) openChannel(id string) (conn *channel.Conn, theirs *os.File, er
 	if err != nil {
 		return nil, nil, fault.New(fault.StartFailed, "cannot make a channel: %w", err)
 	}
-	conn, theirs = s.speak(our, id), os.NewFile(uintptr(other), "channel")
+	conn, theirs = s.speak(our, id, driven), os.NewFile(uintptr(other), "channel")
 	if err := conn.Lend(func(f *os.File) error { return s.Store.Put(channelPrefix+id, f) }); err != nil {
 		_, _ = conn.Close(), theirs.Close()
 		return nil, nil, fault.New(fault.StartFailed, "cannot keep the channel: %w", err)
@@ -83,9 +84,9 @@ func copyOf(f *os.File) int {
 }
 
 // speak opens our end of a process's channel.
-func (s *Shared) speak(fd int, id string) *channel.Conn {
+func (s *Shared) speak(fd int, id string, driven bool) *channel.Conn {
 	records := process.Records{Store: s.Store}
-	return channel.Open(fd, channel.Options{Peek: true, Torn: func(torn bool) {
+	return channel.Open(fd, channel.Options{Peek: true, Driven: driven, Torn: func(torn bool) {
 		// A mark that cannot be set or taken away costs at worst a worker: nobody
 		// could do anything else about it here.
 		if torn {
@@ -98,7 +99,7 @@ func (s *Shared) speak(fd int, id string) *channel.Conn {
 
 // adoptChannel takes over the channel of a process; nil: it has none that can be
 // used.
-func (s *Shared) adoptChannel(id string) (*channel.Conn, *fault.Fault) {
+func (s *Shared) adoptChannel(id string, driven bool) (*channel.Conn, *fault.Fault) {
 	f, err := s.Store.Get(channelPrefix + id)
 	if f == nil || err != nil || s.Sys.Channel == nil {
 		return nil, nil
@@ -109,7 +110,7 @@ func (s *Shared) adoptChannel(id string) (*channel.Conn, *fault.Fault) {
 		return nil, fault.New(fault.TornChannel, "the agent before was killed in the middle of a large message")
 	}
 	s.channels.adopted.Add(1)
-	return s.speak(copyOf(f), id), nil
+	return s.speak(copyOf(f), id, driven), nil
 }
 
 // dropChannel removes a process's channel from the Store.
@@ -120,9 +121,14 @@ func (s *Shared) dropChannel(id string) {
 	_ = process.Records{Store: s.Store}.Forget(tornPrefix + id)
 }
 
-// listen hears what the worker says, until the channel ends.
-func (a *Attempt) listen() {
+// listen hears what the worker says, until the channel ends. was is what is recorded
+// of a Node.js worker; nil: it is new, or none.
+func (a *Attempt) listen(was *record.Node) {
 	if a.channel == nil {
+		return
+	}
+	if a.node != nil {
+		a.join(was)
 		return
 	}
 	conn := a.channel

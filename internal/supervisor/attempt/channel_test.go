@@ -91,14 +91,14 @@ func (l *line) attempt(ctx context.Context) *Attempt {
 // open makes the channel of a started process.
 func (l *line) open() {
 	l.Helper()
-	conn, theirs, err := l.shared.openChannel(l.a.id)
+	conn, theirs, err := l.shared.openChannel(l.a.id, false)
 	if err != nil {
 		l.Fatal(err)
 	}
 	l.worker = channel.Open(copyOf(theirs), channel.Options{})
 	theirs.Close()
 	l.a.channel = conn
-	l.a.listen()
+	l.a.listen(nil)
 }
 
 func (l *line) next() string {
@@ -189,10 +189,10 @@ func TestChannelIsAdopted(t *testing.T) {
 	l.a.hangUp(true) // the agent leaves
 	l.send(`{"cmd":"MUSTER_STATUS","text":"two"}`)
 	var torn *fault.Fault
-	if l.a.channel, torn = l.shared.adoptChannel(l.a.id); torn != nil || l.a.channel == nil {
+	if l.a.channel, torn = l.shared.adoptChannel(l.a.id, false); torn != nil || l.a.channel == nil {
 		t.Fatalf("not adopted: %v", torn)
 	}
-	l.a.listen()
+	l.a.listen(nil)
 	// What was dealt with last may come twice (PROTOCOL.md), nothing is missing.
 	got := l.next()
 	if got == "status one" {
@@ -221,7 +221,7 @@ func TestTornChannelIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.a.channel.Close() // as a kill does
-	conn, torn := l.shared.adoptChannel(l.a.id)
+	conn, torn := l.shared.adoptChannel(l.a.id, false)
 	if conn != nil || torn == nil || torn.Code != fault.TornChannel {
 		t.Fatalf("adopted: %v, %v", conn, torn)
 	}
@@ -249,7 +249,7 @@ func TestEndlessLineCutsOff(t *testing.T) {
 		t.Errorf("the worker reads %v", err)
 	}
 	l.gone()
-	if conn, torn := l.shared.adoptChannel(l.a.id); conn != nil || torn != nil {
+	if conn, torn := l.shared.adoptChannel(l.a.id, false); conn != nil || torn != nil {
 		t.Errorf("a successor finds %v, %v", conn, torn)
 	}
 	l.a.hangUp(false)
@@ -342,7 +342,7 @@ func TestChannelOfAStartedProcess(t *testing.T) {
 func TestChannelWithoutAProcessIsDropped(t *testing.T) {
 	l := newLine(t)
 	l.open()
-	conn, theirs, err := l.shared.openChannel("web.0.x-9")
+	conn, theirs, err := l.shared.openChannel("web.0.x-9", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,16 @@ func (a *Attempt) Stop(rules spec.Stop) {
 		return
 	}
 	a.unwatch()
+	a.leaveSeats()
 	a.arm(rules.Timeout.D(), a.cfg.Events.Late)
-	a.request(rules)
+	a.askToEnd(rules)
+}
+
+// askToEnd has the process end: a Node.js worker leaves its cluster first.
+func (a *Attempt) askToEnd(rules spec.Stop) {
+	if !a.leave() || rules.Command != nil {
+		a.request(rules)
+	}
 }
 
 // request makes the stop known to the process, within its deadline.
@@ -86,7 +94,7 @@ func (a *Attempt) Clear(patience time.Duration) {
 
 func (a *Attempt) clear(patience time.Duration) {
 	a.deadline, a.span = time.Now().Add(patience), patience
-	proc, out, sig := a.proc, a.output, unix.SignalNum(a.StopSignal())
+	proc, out, node, sig := a.proc, a.output, a.node, unix.SignalNum(a.StopSignal())
 	a.cfg.Shared.Errands.Go(func() {
 		left := clearGroup(a.life, proc, sig, patience)
 		if out != nil {
@@ -96,6 +104,7 @@ func (a *Attempt) clear(patience time.Duration) {
 			case <-a.life.Done():
 			}
 		}
+		node.heardOut(a.life)
 		if a.life.Err() != nil {
 			return // a successor clears it
 		}
@@ -135,6 +144,7 @@ func clearGroup(ctx context.Context, proc process.Proc, sig unix.Signal, patienc
 // Close gives up what hangs on the process; no event comes any more.
 func (a *Attempt) Close() {
 	a.silence()
+	a.quit()
 	a.cfg.After(func() {
 		if a.notify != nil {
 			a.notify.Close()
@@ -148,6 +158,7 @@ func (a *Attempt) Close() {
 // successor to take it up; no event comes any more.
 func (a *Attempt) Leave() {
 	a.silence()
+	a.node.deafen()
 	if a.notify != nil {
 		a.notify.Leave()
 	}
@@ -159,6 +170,7 @@ func (a *Attempt) silence() {
 	a.closeBox()
 	a.unwatch()
 	a.disarm()
+	a.node.silence()
 }
 
 // Send sends a signal to the main process, or with group to everything of it.

@@ -19,6 +19,7 @@ const (
 	needPort                       // a process listens on each port
 	needOutput                     // a line that matches
 	needAlive                      // has lived long enough
+	needServers                    // a Node.js worker's servers listen
 )
 
 // needsOf says what ready.mode means for an app.
@@ -63,6 +64,30 @@ func needsOf(app spec.App) need {
 	return n
 }
 
+// wanted is what readiness waits for.
+func (a *Attempt) wanted() need {
+	if a.node != nil {
+		return clusterNeeds(a.app)
+	}
+	return needsOf(a.app)
+}
+
+// clusterNeeds is needsOf for a Node.js worker: what it listens on is asked of
+// muster, so nobody needs to look at sockets.
+func clusterNeeds(app spec.App) need {
+	n := needsOf(app)
+	if app.Type == spec.Task {
+		return n
+	}
+	if n&(needListening|needPort) != 0 || app.Ready.Mode == spec.ReadyAuto {
+		n |= needServers
+	}
+	if app.Ready.Mode == spec.ReadyAuto {
+		n &^= needAlive
+	}
+	return n &^ (needListening | needPort)
+}
+
 func aliveFor(app spec.App) time.Duration {
 	if app.Ready.For > 0 {
 		return app.Ready.For.D()
@@ -74,7 +99,7 @@ func aliveFor(app spec.App) time.Duration {
 func needNames() map[need]string {
 	return map[need]string{
 		needNotify: "notify", needListening: "listening", needProbe: "probe",
-		needPort: "port", needOutput: "output", needAlive: "alive",
+		needPort: "port", needOutput: "output", needAlive: "alive", needServers: "servers",
 	}
 }
 
@@ -118,6 +143,7 @@ func (n need) missing(app spec.App) string {
 		{needProbe, "the health check never passed"},
 		{needPort, "no process of it listens on its ports"},
 		{needOutput, fmt.Sprintf("no line matched %q", app.Ready.Pattern)},
+		{needServers, "no server of it listens, or not all of them"},
 		{needAlive, "it had not lived for " + spec.Duration(aliveFor(app)).String()},
 	} {
 		if n&m.need != 0 {

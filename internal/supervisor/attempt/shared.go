@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/output"
@@ -117,6 +118,9 @@ type Shared struct {
 	// Errands counts the goroutines that do one thing each; each ends by itself, with its
 	// process, its socket or its context.
 	Errands Errands
+	// Loop hears and deals for Node.js workers; nil: there are none, whatever an app
+	// says.
+	Loop *handoff.Loop
 	// Mail carries the messages of users' code.
 	Mail mail.Office
 	// Forgotten is called when a process is given up.
@@ -278,9 +282,9 @@ func (s starter) start() (out started, err error) {
 	s.shared.starts <- struct{}{}
 	defer func() { <-s.shared.starts }()
 	w := s.cfg.Worker
-	w.ID, w.NotifySocket = s.id, s.shared.notifyPath(s.id)
+	w.ID, w.NotifySocket, w.Number = s.id, s.shared.notifyPath(s.id), s.cfg.Number
 	var theirs *os.File
-	if out.channel, theirs, err = s.shared.openChannel(s.id); err != nil {
+	if out.channel, theirs, err = s.shared.openChannel(s.id, s.cfg.Primary != nil); err != nil {
 		return out, err
 	}
 	if theirs != nil {

@@ -72,6 +72,7 @@ func (a *adoption) load() (err error) {
 	a.gen = a.Generations[a.rec.Serving]
 	stale, faults := sockets.Restore(a.name, a.rec.Stale)
 	a.stale, a.Faults = stale, append(a.Faults, faults...)
+	a.Faults = append(a.Faults, a.adoptPrimary(a.rec)...)
 	for _, v := range a.rec.Slots {
 		a.slot(v.Slot).Slot = v
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/human"
+	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/internal/supervisor/steps"
 	"github.com/muster-run/muster/internal/supervisor/worker"
@@ -75,7 +76,8 @@ type Pool struct {
 	state    event.Health // last one told
 	broken   bool         // a step panicked
 	warnings []record.Warning
-	started  int // processes, so far
+	started  int              // processes, so far
+	primary  *primary.Primary // of Node.js workers; nil: there has been none
 	// startFault is why the last start came to nothing; nil: it did not.
 	startFault *fault.Fault
 	endOnce    sync.Once
@@ -114,6 +116,7 @@ func (p *Pool) moveIn() {
 		Post: p.post, After: p.owner.After, Number: func() int { p.started++; return p.started },
 		Publish: func(w *worker.Worker, data event.Data) { p.publish(w, data) },
 		Warn:    p.warn, Renew: p.replace, Ended: p.restoreSockets,
+		Primary: p.primaryFor, Before: p.before,
 	}
 }
 
@@ -272,6 +275,7 @@ func (p *Pool) releaseListeners() {
 	if p.gen != nil && !p.wanted && p.rollout == nil && p.empty() {
 		p.release(p.listeners())
 		p.gen.Listeners, p.stale = nil, nil
+		p.releaseAsked()
 	}
 }
 
@@ -287,6 +291,9 @@ func (p *Pool) release(list []*generation.Listener) {
 func (p *Pool) restoreSockets(w *worker.Worker) {
 	if p.gen == nil {
 		return
+	}
+	if p.primary != nil {
+		p.primary.Restore()
 	}
 	for _, f := range p.gen.Restore() {
 		p.warn(nil, f.At(w.String()))
@@ -350,6 +357,9 @@ func (p *Pool) leave() {
 		if w.Run != nil {
 			w.Run.Leave()
 		}
+	}
+	if p.primary != nil {
+		p.primary.Close()
 	}
 	if r := p.rollout; r != nil {
 		r.quit()

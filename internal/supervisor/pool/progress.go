@@ -99,6 +99,11 @@ func (p *Pool) choice(app spec.App) surge.Choice {
 			c.Procs = append(c.Procs, s.cur.Run.Proc())
 		}
 	}
+	if p.primary != nil {
+		for _, inode := range p.primary.Inodes() {
+			c.Ours[inode] = true
+		}
+	}
 	if p.gen != nil {
 		for _, b := range p.gen.Listeners {
 			for _, inode := range b.Inodes() {

@@ -44,8 +44,8 @@ func (p *Pool) head() record.Pool {
 	h := record.Pool{
 		Version: record.Version, Declared: key(p.declared), Workers: p.app.Workers, Wanted: p.wanted,
 		Serving: p.gen.Num(), Number: p.number, Made: p.releases, State: p.state, Warnings: p.warnings, StartFault: p.startFault,
-		Started: p.started,
-		Stale:   generation.Listeners(p.stale), Generations: p.archive.Generations(p.generations()),
+		Started: p.started, Asked: p.asked(),
+		Stale: generation.Listeners(p.stale), Generations: p.archive.Generations(p.generations()),
 	}
 	for _, r := range p.history {
 		h.History = append(h.History, key(r))

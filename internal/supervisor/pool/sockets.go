@@ -10,6 +10,9 @@ import (
 // growSockets makes the sockets of new slots, before their workers start. Where that
 // cannot be, two workers share one.
 func (p *Pool) growSockets(n int) {
+	if p.primary != nil {
+		p.primary.Resize(max(n, p.widest()))
+	}
 	if p.gen == nil {
 		return
 	}
@@ -24,9 +27,9 @@ func (p *Pool) fitSockets() {
 	if p.gen == nil || p.rollout != nil || !p.wanted {
 		return
 	}
-	n := p.app.Workers
-	for k := range p.slots {
-		n = max(n, k+1)
+	n := p.widest()
+	if p.primary != nil {
+		p.primary.Resize(n)
 	}
 	list := p.listeners()
 	if p.shared.Sockets.Want(list, n) {
@@ -34,6 +37,15 @@ func (p *Pool) fitSockets() {
 			p.shared.Attempts.Errands.Go(func() { p.shared.Sockets.Fit(list) })
 		})
 	}
+}
+
+// widest is how many slots the pool has, or still has workers for.
+func (p *Pool) widest() int {
+	n := p.app.Workers
+	for k := range p.slots {
+		n = max(n, k+1)
+	}
+	return n
 }
 
 // listeners are all that workers may have.

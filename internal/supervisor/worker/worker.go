@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/internal/supervisor/backoff"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
@@ -34,6 +35,12 @@ type Home struct {
 	After func(effect func())
 	// Number is the next one of a process: 1, 2, 3, …
 	Number func() int
+	// Primary of the app's Node.js workers, with what the worker's generation has
+	// declared; nil: it is none.
+	Primary func(w *Worker) *primary.Primary
+	// Before are the servers of its predecessor in the slot, and whether any worker
+	// of the app listens anywhere.
+	Before func(w *Worker) (keys []string, any bool)
 	// Publish tells of a worker.
 	Publish func(w *Worker, data event.Data)
 	// Warn publishes a fault that stopped nothing else.
@@ -87,10 +94,13 @@ func (w *Worker) config() attempt.Config {
 	cfg := attempt.Config{
 		Shared: w.home.Attempts, Post: w.home.Post, After: w.home.After, Log: w.home.Log,
 		Worker: w.Gen.Surroundings(w.home.Node, w.Slot), Meta: w.Gen.Meta(w.Slot),
+		Primary: w.home.Primary(w), Before: func() ([]string, bool) { return w.home.Before(w) },
 		Pattern: w.Gen.Pattern, Health: w.Gen.Health, ReadyIn: rel.App.Ready.Timeout.D(),
 		Events: attempt.Events{
 			Started: w.started, Ready: func() { w.transition(event.Ready, "") }, Failed: w.Condemn,
-			Torn: w.torn, Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told, Said: func(m event.WorkerMessage) { w.home.Publish(w, m) },
+			Torn: w.torn, Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told,
+			Said:   func(m event.WorkerMessage) { w.home.Publish(w, m) },
+			Node:   func(e event.WorkerNode) { w.home.Publish(w, e) },
 			Warned: func(f *fault.Fault) { w.home.Warn(w, f.At(w.At(w.Run.PID()))) },
 		},
 	}
@@ -243,6 +253,7 @@ func (w *Worker) gone() {
 	w.home.Publish(w, event.WorkerExit{
 		Code: exit.Code, Signal: exit.Signal, Core: w.Run.Exit().Core,
 		Uptime: exit.Uptime, Planned: exit.Planned, Lines: exit.Lines,
+		ID: w.Run.Number(), AfterDisconnect: w.Run.AfterDisconnect(),
 	})
 	run := w.Run
 	run.Close()
@@ -252,6 +263,9 @@ func (w *Worker) gone() {
 		w.transition(event.Stopped, w.Why)
 	case w.Goal == record.Again:
 		w.Start("restarted")
+	case w.EndFault == nil && run.LeftByItself() && !w.Trial:
+		w.CountRestart(time.Now())
+		w.Start("it had left by itself")
 	default:
 		w.Fault = w.EndFault
 		w.accident(w.judge(run))

@@ -1,0 +1,389 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/handoff"
+	"github.com/muster-run/muster/internal/nodejs"
+	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/primary"
+	"github.com/muster-run/muster/internal/supervisor/record"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// serversPatience is how long a worker may take to listen where its predecessor
+	// does, once everything that it has asked for listens.
+	serversPatience = 5 * time.Second
+	// leavePatience is how long a worker that has left its channel may live on
+	// before it gets the stop signal, when it was told to stop.
+	leavePatience = 200 * time.Millisecond
+	// alonePatience is the same for one that nobody has told to.
+	alonePatience = 5 * time.Second
+	// lastAnswers bounds the wait for what a worker that has ended had still said.
+	lastAnswers = time.Second
+)
+
+// cluster is the Node.js side of a process: its place among the workers of its
+// app's cluster. It belongs to the owner's goroutine, but for what hears.
+type cluster struct {
+	member *primary.Member // nil: there is no channel
+	ear    *handoff.Ear
+	last   *record.Node  // what was recorded last; never changed
+	over   chan struct{} // closed when nothing more comes from the channel
+	pace   pace
+
+	cut    bool        // it has been judged for what it said
+	nudge  *time.Timer // of the stop signal
+	slack  *time.Timer // for what its predecessor listened on
+	others func() (keys []string, any bool)
+}
+
+func newCluster(cfg Config) *cluster {
+	if cfg.Primary == nil {
+		return nil
+	}
+	return &cluster{last: &record.Node{}, over: make(chan struct{}), others: cfg.Before}
+}
+
+// join makes the process a member of its app's cluster, and hears it from now on.
+// was is what an earlier agent has recorded of it; nil: it is new.
+func (a *Attempt) join(was *record.Node) {
+	c, conn := a.node, a.channel
+	link := nodejs.NewLink(conn.Send, a.cfg.Shared.Loop.NextID)
+	c.member = a.cfg.Primary.Join(primary.Joining{
+		ID: fmt.Sprintf("%s#%d", a.app.Name, a.cfg.Worker.Slot), Slot: a.cfg.Worker.Slot, Link: link, Was: was,
+		Events: primary.Events{
+			Online:    a.online,
+			Listening: func(s primary.Server) { a.tell("listening", s) },
+		},
+	})
+	if was != nil && was.Gone {
+		close(c.over)
+		return
+	}
+	a.newBox(mail.Node{Link: link, Conn: conn})
+	member := c.member
+	c.ear = a.cfg.Shared.Loop.Hear(conn, handoff.Hearing{
+		First: func(f channel.Frame) bool { return member.First(f.Data) },
+		Rest:  func(f channel.Frame) { a.rest(conn, f) },
+		End:   a.hungUp,
+	})
+}
+
+// rest deals with a frame that is not urgent, in the goroutine of the channel's ear.
+// It returns once what it means is recorded: the frame leaves the socket then.
+func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
+	if !strings.HasPrefix(channel.Command(f.Data), "NODE_") {
+		a.plain(conn, f)
+		a.node.pace.keep(a.life, len(f.Data))
+		return
+	}
+	msg, err := a.node.member.Take(f)
+	if err != nil {
+		a.settled(func() { a.judgeChannel(err) })
+		return
+	}
+	if msg.Kind != nodejs.Handle {
+		closeAll(f.FDs) // no other frame has any
+		a.settled(func() {
+			a.node.member.Heard(msg, nil)
+			a.serversChanged()
+		})
+		return
+	}
+	a.message(msg.Msg, f.FDs, msg.Type)
+	a.node.pace.keep(a.life, len(f.Data))
+}
+
+// plain deals with a frame that any worker may send. "ready" is what programs send
+// that PM2 is to wait for.
+func (a *Attempt) plain(conn *channel.Conn, f channel.Frame) {
+	if !isMessage(f.Data) {
+		closeAll(f.FDs)
+		a.heard(conn, f.Data)
+		return
+	}
+	a.message(f.Data, f.FDs, "")
+	if string(f.Data) == `"ready"` {
+		a.settled(func() { a.met(needNotify) })
+	}
+}
+
+// judgeChannel: what it said is not what Node.js says, so nothing that it says can
+// be relied on.
+func (a *Attempt) judgeChannel(err error) {
+	if a.node.cut {
+		return
+	}
+	a.node.cut = true
+	a.cfg.Events.Torn(fault.New(fault.BadChannel, "it sent a frame that cannot be understood: %w", err))
+}
+
+// hungUp: nothing more comes from its channel.
+func (a *Attempt) hungUp(err error) {
+	defer close(a.node.over)
+	if errors.Is(err, channel.ErrFrameTooLong) {
+		a.cutOff(a.channel)
+	}
+	a.post(func() {
+		a.gone()
+		switch {
+		case a.stopping:
+			a.sendSoon(leavePatience)
+		case a.Serving():
+			later(alonePatience, func() { a.post(a.alone) })
+		}
+	})
+}
+
+// gone: connections that it has not answered for go to others.
+func (a *Attempt) gone() {
+	c := a.node
+	if c.member == nil || c.facts().Gone {
+		return
+	}
+	c.member.Gone()
+	a.tell("disconnected", primary.Server{})
+}
+
+// alone: it lives on without a channel, and nobody has told it to end.
+func (a *Attempt) alone() {
+	if a.Serving() {
+		a.cfg.Events.Torn(fault.New(fault.NoChannel, "it has left its channel and lives on, so no connection can reach it"))
+	}
+}
+
+// tell publishes a change of its state in Node's words.
+func (a *Attempt) tell(state string, s primary.Server) {
+	if a.cfg.Events.Node == nil {
+		return
+	}
+	a.cfg.Events.Node(event.WorkerNode{
+		ID: a.cfg.Number, State: state, Address: s.Address, Port: s.Port, AddressType: s.Type,
+		ExitedAfterDisconnect: a.AfterDisconnect(),
+	})
+}
+
+// online: Node.js has come up in it. One that asks for no server within a while has
+// none, unless others of its app have.
+func (a *Attempt) online() {
+	a.tell("online", primary.Server{})
+	a.awaitServers(aliveFor(a.app))
+}
+
+func (a *Attempt) awaitServers(d time.Duration) {
+	later(d, func() {
+		a.post(func() {
+			if _, any := a.node.others(); !any && len(a.node.facts().Servers) == 0 {
+				a.met(needServers)
+			}
+		})
+	})
+}
+
+// serversChanged looks whether everything listens that should. What its predecessor
+// listens on it must, too, but not for ever: a new release may have another port.
+func (a *Attempt) serversChanged() {
+	servers := a.node.facts().Servers
+	if a.needs&needServers == 0 || len(servers) == 0 {
+		return
+	}
+	for _, listens := range servers {
+		if !listens {
+			return
+		}
+	}
+	missing := a.node.missing()
+	switch {
+	case len(missing) == 0:
+		a.met(needServers)
+	case a.node.slack == nil:
+		a.node.slack = later(serversPatience, func() { a.post(a.withoutSome) })
+	}
+}
+
+// missing are the servers of its predecessor that it does not have.
+func (c *cluster) missing() (keys []string) {
+	mine := c.facts().Servers
+	before, _ := c.others()
+	for _, key := range before {
+		if !mine[key] {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// withoutSome: it listens, but not on everything that its predecessor does.
+func (a *Attempt) withoutSome() {
+	a.node.slack = nil
+	if !a.starting() || a.needs&needServers == 0 {
+		return
+	}
+	if missing := a.node.missing(); len(missing) > 0 {
+		a.cfg.Events.Warned(fault.New(fault.ListenPID, "it does not listen on %s, as the worker before it does", strings.Join(missing, ", ")).
+			WithFix("nothing, when the release is to have other addresses"))
+	}
+	for _, listens := range a.node.facts().Servers {
+		if !listens {
+			return
+		}
+	}
+	a.met(needServers)
+}
+
+// facts are what a successor must know; the same pointer while they stay the same.
+func (c *cluster) facts() *record.Node {
+	if c == nil || c.member == nil {
+		if c == nil {
+			return nil
+		}
+		return c.last
+	}
+	if now := c.member.Facts(); now != nil && !same(*now, *c.last) {
+		c.last = now
+	}
+	return c.last
+}
+
+func same(a, b record.Node) bool {
+	return a.Online == b.Online && a.Asked == b.Asked && a.Left == b.Left && a.Gone == b.Gone && maps.Equal(a.Servers, b.Servers)
+}
+
+// leave begins the end of a worker in Node's way: no new connection, and it is told
+// to finish those that it has. false: there is nobody to tell.
+func (a *Attempt) leave() bool {
+	if a.node == nil || a.node.member == nil {
+		return false
+	}
+	facts := a.node.facts()
+	if !facts.Online {
+		return false
+	}
+	if !facts.Left {
+		a.node.member.Leave()
+	}
+	left := time.Until(a.deadline) - a.span/5
+	if facts.Gone {
+		left = leavePatience
+	}
+	a.sendSoon(left)
+	return true
+}
+
+// sendSoon has the stop signal sent, unless it ends before.
+func (a *Attempt) sendSoon(d time.Duration) {
+	c := a.node
+	if c.nudge != nil {
+		c.nudge.Stop()
+	}
+	c.nudge = time.AfterFunc(max(0, d), func() {
+		a.post(func() {
+			if a.stopping && !a.killed && !a.asked && a.running && a.exit == nil {
+				ask(a.proc, unix.SignalNum(a.StopSignal()))
+				a.asked = true
+			}
+		})
+	})
+}
+
+// quit gives up its place: what it has not answered goes to others.
+func (a *Attempt) quit() {
+	a.standUp()
+	if a.node == nil {
+		return
+	}
+	a.gone()
+	a.cfg.After(a.node.deafen)
+}
+
+// deafen ends the hearing.
+func (c *cluster) deafen() {
+	if c != nil && c.ear != nil {
+		c.ear.Close()
+	}
+}
+
+// silence ends its timers.
+func (c *cluster) silence() {
+	if c == nil {
+		return
+	}
+	for _, t := range []*time.Timer{c.nudge, c.slack} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// heardOut waits, not for long, for what it had still said.
+func (c *cluster) heardOut(ctx context.Context) {
+	if c == nil || c.ear == nil {
+		return
+	}
+	select {
+	case <-c.over:
+	case <-time.After(lastAnswers):
+	case <-ctx.Done():
+	}
+}
+
+// AfterDisconnect: it was asked to leave its cluster, or has asked for it itself
+// (exitedAfterDisconnect in Node's words).
+func (a *Attempt) AfterDisconnect() bool {
+	facts := a.node.facts()
+	return facts != nil && (facts.Asked || facts.Left)
+}
+
+// LeftByItself: a worker that was ready has left its cluster by its own wish
+// (cluster.worker.disconnect), and nobody had told it to stop.
+func (a *Attempt) LeftByItself() bool {
+	return a.node != nil && !a.stopping && !a.readyAt.IsZero() && a.node.facts().Asked && time.Since(a.readyAt) > time.Second
+}
+
+// Servers are what it listens on, by the keys of its app's cluster.
+func (a *Attempt) Servers() (keys []string) {
+	facts := a.node.facts()
+	if facts == nil {
+		return nil
+	}
+	for key, listens := range facts.Servers {
+		if listens {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// Node is its state as the API shows it; nil: it is no worker of a cluster.
+func (a *Attempt) Node() *api.NodeWorker {
+	c := a.node
+	if c == nil {
+		return nil
+	}
+	facts := c.facts()
+	v := &api.NodeWorker{State: "none"}
+	if facts.Online {
+		v.State = "online"
+	}
+	if c.member != nil {
+		v.Listening, v.Dealt = c.member.Listening(), c.member.Dealt()
+	}
+	if len(v.Listening) > 0 {
+		v.State = "listening"
+	}
+	if facts.Gone {
+		v.State, v.Listening = "disconnected", nil
+	}
+	return v
+}
