@@ -23,6 +23,10 @@ func Advise(app spec.App) []fault.Fault {
 		add(fault.Config, f.program+" supervises processes itself, so muster sees only "+f.program+" and not the server",
 			"write the server's own command; muster restarts, scales and reloads it")
 	}
+	if !supervises(f) {
+		all = append(all, adviseNode(app)...)
+	}
+	all = append(all, adviseBalance(app, f)...)
 	if len(app.Listen) == 0 {
 		return all
 	}

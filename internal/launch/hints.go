@@ -104,7 +104,9 @@ func WrapperOf(app spec.App) (name string, ok bool) {
 // lookApp looks at the command line that an app would really run.
 func lookApp(app spec.App) found {
 	argv := app.Command
-	if app.Shell && len(argv) > 0 {
+	if s := resolve(app); s.touched {
+		argv = finish(s.words)
+	} else if app.Shell && len(argv) > 0 {
 		argv = shellArgv(argv[0])
 	}
 	return look(argv, app.Dir)

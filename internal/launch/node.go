@@ -55,6 +55,8 @@ type serving struct {
 	// env is what a launcher would set, bin what it puts in front of PATH.
 	env map[string]string
 	bin string
+	// lifted are the assignments that went from words to env.
+	lifted []word
 	// touched says that words are not the app's own command any more.
 	touched bool
 	// obstacle is why no worker of Node's cluster can be made of it; nil: none, or
@@ -66,9 +68,11 @@ type serving struct {
 type obstacle struct {
 	// what stands in the way, and what to write instead.
 	what, fix string
-	// eats: a Node.js program stands in front, which would take the channel for its
-	// own; not even `cluster: on` gives it one.
+	// eats: the channel would be taken by a program in front that is Node.js itself,
+	// or by none; not even `cluster: on` opens it.
 	eats bool
+	// alone: nothing stands in front, Node.js itself makes no worker of it.
+	alone bool
 	// quiet: not worth a warning.
 	quiet bool
 }
@@ -93,7 +97,7 @@ func nodeScript(words []word, at int) (script int, stop *obstacle) {
 		case !strings.HasPrefix(text, "-"):
 			return i, nil
 		case name == "-e" || name == "-p" || name == "-pe" || name == "--eval" || name == "--print":
-			return -1, &obstacle{what: "node " + text, fix: "write the program into a file: Node.js makes no worker of a text"}
+			return -1, &obstacle{what: "node " + text, fix: "write the program into a file: Node.js makes no worker of a text", eats: true, alone: true}
 		case name == "--watch" || name == "--watch-path" || name == "--test":
 			return -1, &obstacle{what: "node " + name, fix: "remove " + name + " and use `muster reload`", eats: true}
 		case nodeTakesValue(name) && !hasValue:

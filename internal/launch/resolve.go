@@ -15,6 +15,9 @@ import (
 // run, where that can be seen.
 func resolve(app spec.App) serving {
 	s := serving{node: -1, script: -1}
+	if app.Node.Cluster == spec.NodeOff || app.Type == spec.Task && app.Node.Cluster != spec.NodeOn {
+		return s
+	}
 	simple := true
 	if app.Shell && len(app.Command) > 0 {
 		s.words, simple = shellWords(strings.Trim(app.Command[0], " \t\n"))
@@ -26,11 +29,17 @@ func resolve(app spec.App) serving {
 		return s
 	}
 	r := resolver{serving: &s, dir: app.Dir, path: pathOf(app)}
-	for range maxLayers {
-		if !r.layer() {
+	for depth := 0; r.layer(); depth++ {
+		if depth == maxLayers {
+			s.stop(&obstacle{what: joined(plainWords(app.Command)), fix: "write the server's own node command", eats: true})
 			break
 		}
 	}
+	if s.obstacle != nil || !s.isNode {
+		// Then the command is run as it was written.
+		return serving{node: -1, script: -1, obstacle: s.obstacle}
+	}
+	s.liftVariables()
 	return s
 }
 
@@ -288,6 +297,30 @@ func (r *resolver) swap(words []word) {
 func (r *resolver) touch(words []word) {
 	r.swap(words)
 	r.touched = true
+}
+
+// liftVariables takes the assignments in front of the command into env, so that no
+// shell is needed for them. NODE_OPTIONS is taken from behind env, too: muster adds
+// to it. What only a shell can tell stays.
+func (s *serving) liftVariables() {
+	first := firstCommand(s.words)
+	var stay []word
+	for i, w := range s.words {
+		name, value, ok := strings.Cut(w.text, "=")
+		front := i < first && s.touched || i < s.node && name == "NODE_OPTIONS"
+		if !ok || !front || w.live || !assignment.MatchString(w.text) {
+			stay = append(stay, w)
+			continue
+		}
+		s.setEnv(map[string]string{name: value})
+		s.lifted = append(s.lifted, w)
+	}
+	if gone := len(s.lifted); gone > 0 {
+		s.words, s.touched = stay, true
+		if s.node >= 0 {
+			s.node, s.script = s.node-gone, s.script-gone
+		}
+	}
 }
 
 func (s *serving) setEnv(more map[string]string) {

@@ -100,7 +100,7 @@ func (s *Supervisor) check(next spec.Spec) *fault.Fault {
 // is touched for the others.
 func accounts(next spec.Spec) *fault.Fault {
 	for _, app := range next.Apps {
-		if err := launch.CheckAccount(app); err != nil {
+		if err := launch.Check(app); err != nil {
 			return fault.From(err)
 		}
 	}
