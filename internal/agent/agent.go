@@ -13,6 +13,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/control"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/lifecycle"
 	"github.com/muster-run/muster/internal/metrics"
 	"github.com/muster-run/muster/internal/output"
@@ -203,9 +204,14 @@ func (a *Agent) buildSupervisor() error {
 	if err != nil {
 		return err
 	}
+	loop, err := handoff.NewLoop()
+	if err != nil {
+		return fault.New(fault.Internal, "connections cannot be dealt: %w", err)
+	}
+	a.undo("hand-off", loop.Close)
 	a.supervisor, err = supervisor.New(supervisor.Options{
 		Project: a.opts.Spec.Project, Node: a.opts.Node, Starter: a.starter, Store: store, Errand: a.paths.Key,
-		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Log: a.opts.Log,
+		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Log: a.opts.Log, Loop: loop,
 	})
 	return err
 }
