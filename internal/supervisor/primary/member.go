@@ -23,7 +23,7 @@ type Joining struct {
 	Slot int
 	Link *nodejs.Link
 	// Offered are the declared listeners that this worker inherits, in the order of
-	// its descriptors; nil: what was offered last.
+	// its descriptors; nil: what was offered last before Join.
 	Offered []Offered
 	Events  Events
 	// Was is what an earlier agent knew of it; nil: it is new.
@@ -77,10 +77,13 @@ type place struct {
 // Join takes in a worker whose channel is about to be heard. One that an earlier agent
 // knew gets its connections from now on.
 func (p *Primary) Join(j Joining) *Member {
+	if j.Offered == nil {
+		j.Offered = p.offered
+	}
 	m := &Member{p: p, j: j, servers: map[string]*place{}, told: map[string]bool{}}
 	p.members[m] = true
 	j.Link.Strange = func(what string) {
-		p.o.Warn(j.ID, fault.New(fault.NodeFrame, "its channel: %s", what))
+		p.o.Warn(j.ID, fault.New(fault.NodeFrame, "its channel: %s", what).At(j.ID))
 	}
 	if j.Was == nil {
 		return m
@@ -115,14 +118,6 @@ func (m *Member) resume(key string, listens bool) {
 	if m.serving() {
 		m.sit(pl)
 	}
-}
-
-// offered are the declared listeners that it has inherited.
-func (m *Member) offered() []Offered {
-	if m.j.Offered != nil {
-		return m.j.Offered
-	}
-	return m.p.offered
 }
 
 // serving: it may be given connections.
@@ -172,7 +167,7 @@ func (m *Member) query(msg nodejs.Message, again bool) {
 		return
 	}
 	if again {
-		if key, _, err := name(msg.Query, m.offered()); err == nil {
+		if key, _, err := name(msg.Query, m.j.Offered); err == nil {
 			if pl := m.servers[key]; pl != nil && !pl.listens {
 				// The agent before recorded it, and may have died before the answer. A
 				// second answer does no harm.
@@ -261,7 +256,7 @@ func (m *Member) listening(q nodejs.Query) {
 
 // placeOf finds the server that listens: its message has no key, and the real port.
 func (m *Member) placeOf(q nodejs.Query) *place {
-	if key, _, err := name(q, m.offered()); err == nil && m.servers[key] != nil {
+	if key, _, err := name(q, m.j.Offered); err == nil && m.servers[key] != nil {
 		return m.servers[key]
 	}
 	asked := q

@@ -119,7 +119,7 @@ func dual(o Offered) bool {
 	return !strings.HasSuffix(o.Spec.Network, "6") && strings.HasPrefix(o.Addr, "[::]")
 }
 
-// asked is a query as the listener room wants it.
+// askedFor is a query as the listener room wants it.
 func (p *Primary) askedFor(q nodejs.Query) listener.Asked {
 	a := listener.Asked{Kind: q.Type, Address: q.Address, Port: q.Port, Backlog: q.Backlog, Only6: q.Flags&flagOnly6 != 0}
 	switch {
@@ -133,7 +133,7 @@ func (p *Primary) askedFor(q nodejs.Query) listener.Asked {
 
 // serve finds or makes the server for a query; m must not have it yet.
 func (p *Primary) serve(m *Member, q nodejs.Query) (*server, error) {
-	key, found, err := name(q, m.offered())
+	key, found, err := name(q, m.j.Offered)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func errno(err error) int {
 	return int(syscall.EINVAL)
 }
 
-// closedBy is told that a member has closed a server of its own accord.
+// closed is told that a member has closed a server of its own accord.
 func (p *Primary) closed(s *server) {
 	if s.users > 0 || s.declared {
 		return

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -212,8 +213,7 @@ func (s *server) grow(n int) error {
 			return fault.New(fault.Bind, "cannot keep the listener %s: %w", s.was.Listener.Spec.Key(), err)
 		}
 	}
-	s.resized(append(s.files, more...))
-	return nil
+	return s.resized(append(s.files, more...))
 }
 
 // shrink closes sockets down to n; what waits in them is dealt to others first.
@@ -222,18 +222,21 @@ func (s *server) shrink(n int) {
 		return
 	}
 	gone := s.files[n:]
-	s.resized(s.files[:n:n])
+	if err := s.resized(s.files[:n:n]); err != nil {
+		s.p.o.Warn("", fault.New(fault.Bind, "%s has fewer sockets now, and what waited behind them may be lost: %w", s.text(), err).At(s.p.o.App))
+	}
 	s.forget(n, n+len(gone))
-	for _, f := range gone {
+	for _, f := range slices.Backward(gone) { // a group closes from its end
 		f.Close()
 	}
 }
 
-func (s *server) resized(files []*os.File) {
+func (s *server) resized(files []*os.File) error {
 	s.files, s.was.Listener.Slots = files, len(files)
-	if s.door != nil {
-		s.door.Resize(files)
+	if s.door == nil {
+		return nil
 	}
+	return s.door.Resize(files)
 }
 
 // forget takes the sockets of slots out of the Store.
