@@ -88,6 +88,11 @@ func TestDiffApp(t *testing.T) {
 		{"tags", UpdateApp, "", "edge", func(a *App) { a.Tags = []string{"edge"} }},
 		{"allow", UpdateApp, "", "stop_agent", func(a *App) { a.Allow = []string{"stop_agent"} }},
 		{"labels.x", ReloadApp, "", "1", func(a *App) { a.Labels = map[string]string{"x": "1"} }},
+		{"balance", ReloadApp, "", "slots", func(a *App) { a.Balance = BalanceSlots }},
+		{"listen[0]", ReloadApp, ":8000=http", ":8000=http round-robin", func(a *App) { a.Listen[0].Balance = BalanceRoundRobin }},
+		{"node.cluster", ReloadApp, "", "off", func(a *App) { a.Node.Cluster = NodeOff }},
+		{"node.drain", ReloadApp, "", "off", func(a *App) { a.Node.NoDrain = true }},
+		{"stop.message", UpdateApp, "", "shutdown", func(a *App) { a.Stop.Message = "shutdown" }},
 		{"type", ReloadApp, "service", "task", func(a *App) { a.Type = Task }},
 	} {
 		make := func() App {
