@@ -49,6 +49,7 @@ const (
 	ChannelLost      Code = "E-CHANNEL-LOST"
 	NodeLauncher     Code = "E-NODE-LAUNCHER"
 	NodeFrame        Code = "E-NODE-FRAME"
+	Blocked          Code = "E-BLOCKED"
 	Saved            Code = "E-SAVED"
 	Startup          Code = "E-STARTUP"
 	Internal         Code = "E-INTERNAL"
@@ -125,6 +126,7 @@ func Table() []Explanation {
 		{ChannelLost, 1, "a Node.js worker left its channel", "The worker closed its channel (process.disconnect()) without being asked to stop, and lives on. It gets no connections any more, so it is replaced.", "remove process.disconnect() from the program; `cluster.worker.disconnect()` is how a worker leaves"},
 		{NodeLauncher, 2, "a launcher stands in front of a Node.js program", "npm, npx, tsx, nodemon and their kin are Node.js programs themselves and start the server in a process of its own. They would take the channel that the server needs, so it is no worker of Node's cluster: its workers cannot share a port, and connections cannot be handed over. muster looks through `npm start`, `npx NAME`, yarn, pnpm, cross-env and tsx where the script in package.json is one simple command.", "write the node command itself (`command: node server.js`), or `node: {cluster: off}` for a program that shares no port"},
 		{NodeFrame, 1, "a Node.js worker says what it cannot mean", "On the channel of Node.js's cluster a worker sent something that nobody asked for, or that muster does not know. It was ignored; each kind is told once for a worker.", "nothing, if the worker serves; else look for a library that speaks on process.channel by itself"},
+		{Blocked, 1, "a worker takes no connections", "Connections wait in the queue of the worker's own socket (balance: slots), and it has not answered for 0.15 s, or has taken none for a second. It is blocked, or waits for something. New connections go to the other workers, and so do those that wait, where the program can be given connections (Node.js). What the worker has accepted already waits with it.", "look at what blocks it (`muster logs`, `muster inspect` for Node.js); more workers, or `balance: shared` for a program that takes one request at a time"},
 		{Saved, 1, "what ran cannot be saved or read back", "muster keeps in its state directory what a project ran, so that it starts again after a reboot. That file is missing, damaged, or cannot be written. What runs is not touched.", "free space, or correct the owner and mode of the state directory; a damaged file may be removed"},
 		{Startup, 1, "the start at boot cannot be arranged", "The unit cannot be written or enabled, is not muster's own, or this host is started by something else than systemd.", "look at the cause in the text; `muster startup systemd --print` shows the unit, to install it by hand"},
 		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},

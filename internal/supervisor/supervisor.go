@@ -16,6 +16,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/handoff"
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
@@ -112,7 +113,9 @@ func New(opts Options) (*Supervisor, error) {
 	s.shared = &pool.Shared{
 		Attempts: attempts, Records: opts.Records, Project: opts.Project, Node: opts.Node, Events: opts.Events,
 		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Changed: s.changed,
-		Sockets: &generation.Sockets{Store: opts.Store, Bind: opts.bind, Loop: opts.Loop},
+		Sockets: &generation.Sockets{
+			Store: opts.Store, Bind: opts.bind, Loop: opts.Loop, Balance: launch.BalanceOf, Warn: s.noticed,
+		},
 	}
 	if opts.usage != nil {
 		s.shared.Usage = opts.usage
@@ -124,6 +127,13 @@ func New(opts Options) (*Supervisor, error) {
 	attempts.Errands.Go(func() { attempts.DispatchExits(ctx) })
 	attempts.Errands.Go(s.watchMemory)
 	return s, nil
+}
+
+// noticed passes on what was noticed of a worker, or (slot -1) of an app.
+func (s *Supervisor) noticed(app string, slot int, f *fault.Fault) {
+	if p := s.pool(app); p != nil {
+		p.Warn(slot, f)
+	}
 }
 
 func (s *Supervisor) logFile(app spec.App) string {

@@ -113,26 +113,37 @@ func (a *address) excess() (rest, more []socket) {
 	return a.sockets[:n:n], a.sockets[n:]
 }
 
-// resize makes these its sockets, and has the Door know.
-func (a *address) resize(list []socket) {
-	a.mu.Lock()
-	a.sockets = list
-	door := a.door
-	a.mu.Unlock()
-	if door != nil {
-		door.Resize(filesOf(list))
+// resize has the Door deal with these sockets, and then makes them its own.
+func (a *address) resize(list []socket) error {
+	if door := a.dealer(); door != nil {
+		if err := door.Resize(filesOf(list)); err != nil {
+			return err
+		}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sockets = list
+	return nil
 }
 
-// close closes the Door first, so that nothing is accepted from a closed socket.
-func (a *address) close() {
+// shut closes the Door: nothing is accepted here any more.
+func (a *address) shut() {
 	a.mu.Lock()
-	door, list := a.door, a.sockets
-	a.door, a.sockets = nil, nil
+	door := a.door
+	a.door = nil
 	a.mu.Unlock()
 	if door != nil {
 		door.Close()
 	}
+}
+
+// close closes everything, the Door first.
+func (a *address) close() {
+	a.shut()
+	a.mu.Lock()
+	list := a.sockets
+	a.sockets = nil
+	a.mu.Unlock()
 	closeAll(filesOf(list))
 }
 
@@ -162,12 +173,10 @@ func (s *Sockets) openDoor(a *address, l spec.Listener) error {
 		return nil
 	}
 	o := handoff.DoorOptions{Policy: a.balance, Sockets: filesOf(a.sockets)}
-	if s.Stuck != nil {
-		o.Stuck = func(slot int, stuck bool, waiting int) { s.Stuck(a.owner(), l, slot, stuck, waiting) }
-	}
 	if s.Warn != nil {
+		o.Stuck = func(slot int, stuck bool, waiting int) { s.blocked(a, l, slot, stuck, waiting) }
 		o.Warn = func(err error) {
-			s.Warn(a.owner(), fault.New(fault.Bind, "cannot accept on %s: %w", l.Key(), err))
+			s.Warn(a.owner(), -1, fault.New(fault.Bind, "cannot accept on %s: %w", l.Key(), err))
 		}
 	}
 	door, err := s.Loop.Open(o)
@@ -176,6 +185,14 @@ func (s *Sockets) openDoor(a *address, l spec.Listener) error {
 	}
 	a.door = door
 	return nil
+}
+
+// blocked tells of a worker that does not take its connections.
+func (s *Sockets) blocked(a *address, l spec.Listener, slot int, stuck bool, waiting int) {
+	if stuck {
+		s.Warn(a.owner(), slot, fault.New(fault.Blocked,
+			"it takes no connections on %s: %d wait, and new ones go to other workers", l.Key(), waiting))
+	}
 }
 
 // balanceOf is what a fresh address gets. Without a Loop nothing can be dealt or
@@ -233,16 +250,30 @@ func (s *Sockets) grow(app string, b *Listener, n int) error {
 	if err != nil {
 		return fault.From(err).At(app)
 	}
-	more, err := newAddress(files)
-	if err == nil {
-		err = s.putAll(s.namesOf(b.at), files, len(have))
-	}
-	if err != nil {
+	if err := s.join(b.at, have, files); err != nil {
 		closeAll(files)
 		return fault.New(fault.Bind, "cannot keep the sockets of %s: %w", b.Spec.Key(), err).At(app)
 	}
-	b.at.resize(slices.Concat(have, more.sockets))
 	return nil
+}
+
+// join adds files to the sockets that an address has.
+func (s *Sockets) join(a *address, have []socket, files []*os.File) error {
+	more, err := newAddress(files)
+	if err != nil {
+		return err
+	}
+	names := s.namesOf(a)
+	if err := s.putAll(names, files, len(have)); err != nil {
+		return err
+	}
+	err = a.resize(slices.Concat(have, more.sockets))
+	if err != nil {
+		for _, name := range names {
+			s.forgetSlots(name, len(have))
+		}
+	}
+	return err
 }
 
 // Fit closes the sockets of slots that are not wanted any more, once nobody has
@@ -265,7 +296,9 @@ func (s *Sockets) fit(a *address) {
 	if len(more) == 0 || len(names) != 1 || s.gone() {
 		return
 	}
-	a.resize(rest)
+	if err := a.resize(rest); err != nil {
+		return // closed meanwhile
+	}
 	for k := len(more) - 1; k >= 0; k-- {
 		s.forget(slotName(names[0], len(rest)+k))
 		more[k].file.Close()

@@ -171,11 +171,15 @@ func (s *Sockets) KeepRest(pending func(app string) bool) {
 }
 
 // Leave leaves the sockets in the Store, where a successor finds them: from now
-// on nothing is released.
+// on nothing is released, and nothing is accepted here. Call it while the workers'
+// channels are still read.
 func (s *Sockets) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = true
+	for _, a := range s.open {
+		a.shut()
+	}
 }
 
 // gone: Leave was called.

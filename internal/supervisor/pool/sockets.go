@@ -48,5 +48,16 @@ func (p *Pool) widest() int {
 	return n
 }
 
+// Warn publishes what was noticed of the worker of a slot, or (-1) of the app.
+func (p *Pool) Warn(slot int, f *fault.Fault) {
+	p.post(func() {
+		if s := p.slots[slot]; s != nil && s.cur != nil {
+			p.warn(s.cur, f.At(s.cur.String()))
+			return
+		}
+		p.warn(nil, f.At(p.name))
+	})
+}
+
 // listeners are all that workers may have.
 func (p *Pool) listeners() []*generation.Listener { return slices.Concat(p.gen.Listeners, p.stale) }
