@@ -7,10 +7,7 @@ import (
 
 // Balances are the ways to balance, for messages.
 func Balances() []string {
-	return []string{
-		string(BalanceAuto), string(BalanceShared), string(BalanceSlots),
-		string(BalanceRoundRobin), string(BalanceLeast),
-	}
+	return []string{string(BalanceAuto), string(BalanceShared), string(BalanceSlots), string(BalanceRoundRobin), string(BalanceLeast)}
 }
 
 // Deals says whether muster accepts the connections itself and gives them to
@@ -21,15 +18,10 @@ func (b Balance) Deals() bool { return b == BalanceRoundRobin || b == BalanceLea
 // shared, and only TCP sockets can be told apart into slots. A descriptor ("fd")
 // may be of any kind.
 func (b Balance) Possible(network string) bool {
-	switch {
-	case b == "" || b == BalanceAuto || b == BalanceShared:
-		return true
-	case strings.HasPrefix(network, "udp"):
-		return false
-	case b == BalanceSlots:
+	if b == BalanceSlots {
 		return strings.HasPrefix(network, "tcp")
 	}
-	return true
+	return !b.Deals() || !strings.HasPrefix(network, "udp")
 }
 
 // check refuses unknown words, and what cannot be for a network ("" for an app:
@@ -64,13 +56,13 @@ func (a App) checkNode(c check) {
 	if cluster != NodeOff {
 		return
 	}
-	const fix = "write slots or shared, or remove node.cluster"
-	if a.Balance.Deals() {
-		c.add("balance", fix, "%s gives connections to Node.js workers, but node.cluster is off", a.Balance)
-	}
-	for i, l := range a.Listen {
-		if l.Balance.Deals() {
-			c.add(fmt.Sprintf("listen[%d].balance", i), fix, "%s gives connections to Node.js workers, but node.cluster is off", l.Balance)
+	off := func(field string, b Balance) {
+		if b.Deals() {
+			c.add(field, "write slots or shared, or remove node.cluster", "%s gives connections to Node.js workers, but node.cluster is off", b)
 		}
+	}
+	off("balance", a.Balance)
+	for i, l := range a.Listen {
+		off(fmt.Sprintf("listen[%d].balance", i), l.Balance)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -70,8 +71,8 @@ func Resolved(app spec.App) (command string, ok bool) {
 	if !s.touched {
 		return "", false
 	}
-	words := append(append([]word(nil), s.lifted...), s.words...)
-	return joined(words), true
+	words := append(append([]shell.Word(nil), s.lifted...), s.words...)
+	return shell.Join(words), true
 }
 
 // adviseNode warns of what stands between muster and a Node.js program.
@@ -86,7 +87,7 @@ func adviseNode(app spec.App) (all []fault.Fault) {
 	case cluster == spec.NodeOn && forks(app, s):
 		all = append(all, fault.Fault{
 			Code: fault.Config, Where: app.Name,
-			Text: s.words[s.script].text + " calls cluster.fork(), but under muster it is a worker itself (cluster.isPrimary is false) and will not",
+			Text: s.words[s.script].Text + " calls cluster.fork(), but under muster it is a worker itself (cluster.isPrimary is false) and will not",
 			Fix:  "remove the primary's part and write workers:, or write `node: delegate` (muster starts its workers) or `node: off`",
 		})
 	}
@@ -103,7 +104,7 @@ func forks(app spec.App, s serving) bool {
 	if s.script < 0 {
 		return false
 	}
-	f, err := os.Open(inDir(s.words[s.script].text, app.Dir))
+	f, err := os.Open(inDir(s.words[s.script].Text, app.Dir))
 	if err != nil {
 		return false
 	}

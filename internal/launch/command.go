@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/spec"
 )
@@ -127,7 +128,7 @@ func expanded(app spec.App, argv []string) spec.App {
 // started is an expanded command as it is run, a shell's script by a shell.
 func started(app spec.App, argv []string) []string {
 	if app.Shell {
-		return shellArgv(argv[0])
+		return shell.Argv(argv[0])
 	}
 	return argv
 }

@@ -318,64 +318,6 @@ func TestShellIsReplaced(t *testing.T) {
 	}
 }
 
-func TestShellArgv(t *testing.T) {
-	tests := map[string]string{
-		"gunicorn app:app":              "exec gunicorn app:app",
-		"A=1 B=\"x y\" server -p $PORT": "A=1 B=\"x y\" exec server -p $PORT",
-		"server > /dev/null 2>&1":       "exec server > /dev/null 2>&1",
-		"server 'a;b' \"c|d\" e\\;f":    "exec server 'a;b' \"c|d\" e\\;f",
-		"server ${X:-1} a#b":            "exec server ${X:-1} a#b",
-		"exec server":                   "exec server",
-		"cd x && server":                "cd x && server",
-		"cd x":                          "cd x",
-		"if true":                       "if true",
-		"server &":                      "server &",
-		"a | b":                         "a | b",
-		"a; b":                          "a; b",
-		"a\nb":                          "a\nb",
-		"server $(port)":                "server $(port)",
-		"server \"$(port)\"":            "server \"$(port)\"",
-		"server `port`":                 "server `port`",
-		"server \"`port`\"":             "server \"`port`\"",
-		"server # note":                 "server # note",
-		"(server)":                      "(server)",
-		"server 'open":                  "server 'open",
-		"server \\":                     "server \\",
-		"A=1":                           "A=1",
-		"server &> /dev/null":           "server &> /dev/null",
-		". ./env":                       ". ./env",
-		"!":                             "!",
-		"":                              "",
-	}
-	for script, want := range tests {
-		if got := shellArgv(script); !slices.Equal(got, []string{"/bin/sh", "-c", want}) {
-			t.Errorf("%q: %q", script, got)
-		}
-	}
-}
-
-func FuzzShell(f *testing.F) {
-	for _, seed := range []string{"a b", "A=1 'x y' \"z\\\"\" >&2", "a;b", "'", "\\", "a\\\nb", "\"$(x)\""} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, script string) {
-		words, simple := shellWords(script)
-		for _, w := range words {
-			if w.start < 0 || w.start >= len(script) {
-				t.Errorf("%q begins at %d", w.text, w.start)
-			}
-		}
-		got := shellArgv(script)[2]
-		trimmed := strings.Trim(script, " \t\n")
-		if got != trimmed && (!simple && strings.Trim(script, " \t\n") == script) {
-			t.Errorf("%q became %q", script, got)
-		}
-		if got != trimmed && strings.Replace(got, "exec ", "", 1) != trimmed && len(got) != len(trimmed)+len("exec ") {
-			t.Errorf("%q became %q", script, got)
-		}
-	})
-}
-
 func TestDirPermission(t *testing.T) {
 	err := dirFault(app("x"), os.ErrPermission)
 	if fault.CodeOf(err) != fault.DirMissing || !errors.Is(err, os.ErrPermission) {

@@ -3,6 +3,7 @@ package launch
 import (
 	"strings"
 
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -105,9 +106,9 @@ func WrapperOf(app spec.App) (name string, ok bool) {
 func lookApp(app spec.App) found {
 	argv := app.Command
 	if s := resolve(app); s.touched {
-		argv = finish(s.words)
+		argv = shell.Finish(s.words)
 	} else if app.Shell && len(argv) > 0 {
-		argv = shellArgv(argv[0])
+		argv = shell.Argv(argv[0])
 	}
 	return look(argv, app.Dir)
 }

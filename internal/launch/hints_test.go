@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/spec"
 )
 
 // split splits a test's command line; a part in quotes is one argument.
 func split(line string) []string {
-	words, _ := shellWords(line)
-	return texts(words, 0)
+	words, _ := shell.Words(line)
+	return shell.Texts(words, 0)
 }
 
 func TestPrograms(t *testing.T) {

@@ -3,6 +3,8 @@ package launch
 import (
 	"path/filepath"
 	"strings"
+
+	"github.com/muster-run/muster/internal/launch/shell"
 )
 
 // launchers are Node.js programs that start the server in a process of its own (or
@@ -77,7 +79,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // version (corepack).
 func (r *resolver) aside(name string) bool {
 	rest := r.words[r.front+1:]
-	if len(rest) == 0 || strings.HasPrefix(rest[0].text, "-") {
+	if len(rest) == 0 || strings.HasPrefix(rest[0].Text, "-") {
 		r.stop(&obstacle{what: name, fix: "write the server's own node command", eats: true})
 		return false
 	}
@@ -92,16 +94,16 @@ func (r *resolver) typeScript(name string) bool {
 	with := []string{"node", "--import", "tsx"}
 	if name == "ts-node" {
 		with = []string{"node", "-r", "ts-node/register"}
-		if len(rest) > 0 && (rest[0].text == "-T" || rest[0].text == "--transpile-only") {
+		if len(rest) > 0 && (rest[0].Text == "-T" || rest[0].Text == "--transpile-only") {
 			with[2], rest = "ts-node/register/transpile-only", rest[1:]
 		}
 	}
-	plain := len(rest) > 0 && !strings.HasPrefix(rest[0].text, "-") && rest[0].text != "watch"
+	plain := len(rest) > 0 && !strings.HasPrefix(rest[0].Text, "-") && rest[0].Text != "watch"
 	local := isFile(filepath.Join(r.dir, "node_modules", name, "package.json"))
-	if !plain || !local || strings.HasPrefix(nameOf(r.words[r.front].text), "ts-node-esm") {
+	if !plain || !local || strings.HasPrefix(nameOf(r.words[r.front].Text), "ts-node-esm") {
 		r.stop(&obstacle{what: name, fix: "write `" + strings.Join(with, " ") + " SCRIPT` (" + name + " installed in dir:)", eats: true})
 		return false
 	}
-	r.touch(append(plainWords(with), rest...))
+	r.touch(append(shell.Plain(with), rest...))
 	return true
 }

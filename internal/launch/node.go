@@ -3,6 +3,7 @@ package launch
 import (
 	"strings"
 
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -47,7 +48,7 @@ func (w Worker) here() spec.App {
 // serving is the command that really serves, as far as Node.js is concerned.
 type serving struct {
 	// words is the command line, launchers taken away.
-	words []word
+	words []shell.Word
 	// isNode says that it runs node with a script; node and script are the places
 	// of both in words, -1 where a shell or a #! line starts node.
 	isNode       bool
@@ -56,7 +57,7 @@ type serving struct {
 	env map[string]string
 	bin string
 	// lifted are the assignments that went from words to env.
-	lifted []word
+	lifted []shell.Word
 	// touched says that words are not the app's own command any more.
 	touched bool
 	// obstacle is why no worker of Node's cluster can be made of it; nil: none, or
@@ -79,9 +80,9 @@ type obstacle struct {
 
 // nodeScript looks at node's command line, node standing at words[at]. script is
 // the place of the program that it runs.
-func nodeScript(words []word, at int) (script int, stop *obstacle) {
+func nodeScript(words []shell.Word, at int) (script int, stop *obstacle) {
 	for i := at + 1; i < len(words); i++ {
-		text := words[i].text
+		text := words[i].Text
 		name, _, hasValue := strings.Cut(text, "=")
 		name = nodeOption(name)
 		switch {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -23,7 +24,7 @@ const (
 func nodeArgv(w Worker, s serving) []string {
 	var more []string
 	if s.node >= 0 && w.Number > 0 {
-		options := texts(s.words[s.node+1:s.script], 0)
+		options := shell.Texts(s.words[s.node+1:s.script], 0)
 		if at, ok := inspects(options); ok {
 			more = append(more, "--inspect-port="+portBeside(at, w.Number))
 		}
@@ -37,25 +38,12 @@ func nodeArgv(w Worker, s serving) []string {
 	words := s.words
 	if len(more) > 0 {
 		at := s.script
-		if s.words[at-1].text == "--" {
+		if s.words[at-1].Text == "--" {
 			at--
 		}
-		words = append(append(append([]word(nil), words[:at]...), plainWords(more)...), words[at:]...)
+		words = append(append(append([]shell.Word(nil), words[:at]...), shell.Plain(more)...), words[at:]...)
 	}
-	return finish(words)
-}
-
-// finish makes an argument vector of words: by a shell, where only one can tell
-// what they are. Assignments need it, too.
-func finish(words []word) []string {
-	live := firstCommand(words) > 0
-	for _, w := range words {
-		live = live || w.live
-	}
-	if live {
-		return shellArgv(joined(words))
-	}
-	return texts(words, 0)
+	return shell.Finish(words)
 }
 
 // inspects says whether options ask for the debugger, and where: the last
@@ -160,7 +148,7 @@ func addNode(env map[string]string, w Worker, s serving) error {
 func modeOf(env map[string]string, s serving) string {
 	mode := env["NODE_CHANNEL_SERIALIZATION_MODE"]
 	for _, word := range s.words[:max(s.node, 0)] {
-		if value, ok := strings.CutPrefix(word.text, "NODE_CHANNEL_SERIALIZATION_MODE="); ok {
+		if value, ok := strings.CutPrefix(word.Text, "NODE_CHANNEL_SERIALIZATION_MODE="); ok {
 			mode = value
 		}
 	}
@@ -185,7 +173,7 @@ func nodeOptions(w Worker, there string, s serving, cluster spec.NodeCluster) st
 func drains(app spec.App, options string, s serving) bool {
 	all := strings.Fields(options)
 	if s.node >= 0 {
-		all = append(all, texts(s.words[s.node+1:s.script], 0)...)
+		all = append(all, shell.Texts(s.words[s.node+1:s.script], 0)...)
 	}
 	return !app.Node.NoDrain && !named(all, "--permission") && !named(all, "--experimental-permission")
 }

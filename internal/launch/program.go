@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/muster-run/muster/internal/launch/shell"
 )
 
 // maxLayers bounds how many programs are looked through.
@@ -145,7 +147,7 @@ func behindOptions(program string, args []string) []string {
 			return drop(args[1:], operands(program))
 		case contains(takesValue, arg):
 			args = drop(args, 2)
-		case strings.HasPrefix(arg, "-"), assignment.MatchString(arg):
+		case strings.HasPrefix(arg, "-"), shell.Assigns(arg):
 			args = args[1:]
 		default:
 			return drop(args, operands(program))
@@ -193,16 +195,16 @@ func peelShell(program string, argv []string, dir string) (inner []string, wraps
 	if len(args) < 2 {
 		return nil, ""
 	}
-	words, simple := shellWords(strings.Trim(args[1], " \t\n"))
-	i := firstCommand(words)
+	words, simple := shell.Words(strings.Trim(args[1], " \t\n"))
+	i := shell.First(words)
 	switch {
 	case !simple || i >= len(words):
 		return nil, program + " -c"
-	case words[i].text == "exec", program == "bash", program == "zsh":
+	case words[i].Text == "exec", program == "bash", program == "zsh":
 		// bash replaces itself by a simple command also without exec.
-		return texts(words, i), ""
+		return shell.Texts(words, i), ""
 	}
-	return texts(words, i), program + " -c" // dash does not
+	return shell.Texts(words, i), program + " -c" // dash does not
 }
 
 // runsText says whether a shell's option is -c, perhaps among others (-lc, -ec).
@@ -224,9 +226,9 @@ func peelScript(path, dir string) (inner []string, wraps string) {
 			last = line
 		}
 	}
-	words, simple := shellWords(last)
-	if i := firstCommand(words); simple && i+1 < len(words) && words[i].text == "exec" {
-		return texts(words, i+1), ""
+	words, simple := shell.Words(last)
+	if i := shell.First(words); simple && i+1 < len(words) && words[i].Text == "exec" {
+		return shell.Texts(words, i+1), ""
 	}
 	return nil, "the shell script " + path
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/muster-run/muster/internal/launch/shell"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -20,9 +21,9 @@ func resolve(app spec.App) serving {
 	}
 	simple := true
 	if app.Shell && len(app.Command) > 0 {
-		s.words, simple = shellWords(strings.Trim(app.Command[0], " \t\n"))
+		s.words, simple = shell.Words(strings.Trim(app.Command[0], " \t\n"))
 	} else {
-		s.words = plainWords(app.Command)
+		s.words = shell.Plain(app.Command)
 	}
 	if !simple {
 		s.stop(severalCommands(app.Command[0]))
@@ -31,7 +32,7 @@ func resolve(app spec.App) serving {
 	r := resolver{serving: &s, dir: app.Dir, path: pathOf(app)}
 	for depth := 0; r.layer(); depth++ {
 		if depth == maxLayers {
-			s.stop(&obstacle{what: joined(plainWords(app.Command)), fix: "write the server's own node command", eats: true})
+			s.stop(&obstacle{what: shell.Join(shell.Plain(app.Command)), fix: "write the server's own node command", eats: true})
 			break
 		}
 	}
@@ -68,7 +69,7 @@ func (r *resolver) layer() bool {
 		return false
 	}
 	first := r.words[r.front]
-	name := nodeName(first.text)
+	name := nodeName(first.Text)
 	switch {
 	case name == "node":
 		return r.atNode()
@@ -81,7 +82,7 @@ func (r *resolver) layer() bool {
 	case launchers()[name] != "":
 		r.stop(&obstacle{what: name, fix: launchers()[name], eats: true})
 		return false
-	case isShell(nameOf(first.text)):
+	case isShell(nameOf(first.Text)):
 		return r.atShell()
 	}
 	return r.atFile()
@@ -107,7 +108,7 @@ func nodeName(path string) string {
 // command line and pass on environment and descriptors.
 func (r *resolver) skipFront() {
 	for r.front < len(r.words) {
-		rest := texts(r.words, r.front)
+		rest := shell.Texts(r.words, r.front)
 		program := nameOf(rest[0])
 		switch program {
 		case "env", "nice", "nohup", "ionice", "stdbuf", "chrt", "taskset", "setpriv", "gosu", "su-exec", "chpst", "setsid", "exec", "tini", "dumb-init", "timeout":
@@ -121,7 +122,7 @@ func (r *resolver) skipFront() {
 			r.stop(&obstacle{what: "sudo", fix: "write `user:` instead: sudo closes the worker's channel"})
 			return
 		default:
-			if !assignment.MatchString(rest[0]) {
+			if !shell.Assigns(rest[0]) {
 				return
 			}
 			r.front++
@@ -136,12 +137,12 @@ func emptiesEnvironment(options []string) bool {
 // atNode ends the search at node itself, but for `node --run`.
 func (r *resolver) atNode() bool {
 	for i := r.front + 1; i < len(r.words); i++ {
-		name, value, has := strings.Cut(r.words[i].text, "=")
+		name, value, has := strings.Cut(r.words[i].Text, "=")
 		if name == "--run" && has {
 			return r.runScript(scriptCall{tool: "node --run", name: value, args: r.words[i+1:], bare: true})
 		}
 		if name == "--run" && i+1 < len(r.words) {
-			return r.runScript(scriptCall{tool: "node --run", name: r.words[i+1].text, args: r.words[i+2:], bare: true})
+			return r.runScript(scriptCall{tool: "node --run", name: r.words[i+1].Text, args: r.words[i+2:], bare: true})
 		}
 		if !strings.HasPrefix(name, "-") {
 			break
@@ -149,7 +150,7 @@ func (r *resolver) atNode() bool {
 	}
 	script, stop := nodeScript(r.words, r.front)
 	if stop == nil {
-		stop = eatingScript(r.words[script].text)
+		stop = eatingScript(r.words[script].Text)
 	}
 	if stop != nil {
 		r.stop(stop)
@@ -161,9 +162,9 @@ func (r *resolver) atNode() bool {
 
 // atShell looks into `sh -c TEXT` and into a shell's script.
 func (r *resolver) atShell() bool {
-	argv := texts(r.words, r.front)
+	argv := shell.Texts(r.words, r.front)
 	if len(argv) == 3 && argv[1] == "-c" {
-		words, simple := shellWords(strings.Trim(argv[2], " \t\n"))
+		words, simple := shell.Words(strings.Trim(argv[2], " \t\n"))
 		if !simple {
 			r.stop(severalCommands(argv[2]))
 			return false
@@ -201,7 +202,7 @@ func mentionsNode(text string) bool {
 			if name == "node" || isPackageTool(name) || name == "tsx" || name == "ts-node" || launchers()[name] != "" {
 				return true
 			}
-			if w != "" && !isBuiltin(w) && !assignment.MatchString(w) && behindOptions("", []string{w}) != nil && !runsOthers(name) {
+			if w != "" && !shell.Builtin(w) && !shell.Assigns(w) && behindOptions("", []string{w}) != nil && !runsOthers(name) {
 				break // the command of this part
 			}
 		}
@@ -221,7 +222,7 @@ func runsOthers(name string) bool {
 // atFile looks at a program that is a file: one of node by its #! line, or a
 // shell's script that ends in node.
 func (r *resolver) atFile() bool {
-	path, ok := r.find(r.words[r.front].text)
+	path, ok := r.find(r.words[r.front].Text)
 	if !ok {
 		return false
 	}
@@ -234,8 +235,8 @@ func (r *resolver) atFile() bool {
 	case nameOf(words[0]) == "node":
 		r.isNode = true
 		real, err := filepath.EvalSymlinks(path)
-		if err == nil && r.touched && !strings.Contains(r.words[r.front].text, "/") {
-			r.touch(append(plainWords(append(slices.Clone(words), r.short(real))), r.words[r.front+1:]...))
+		if err == nil && r.touched && !strings.Contains(r.words[r.front].Text, "/") {
+			r.touch(append(shell.Plain(append(slices.Clone(words), r.short(real))), r.words[r.front+1:]...))
 			return r.atNode()
 		}
 	case isShell(nameOf(words[0])):
@@ -285,16 +286,16 @@ func isFile(path string) bool {
 
 // swap puts words in the place of the program in front and all behind it.
 // Assignments are for a shell or for env.
-func (r *resolver) swap(words []word) {
+func (r *resolver) swap(words []shell.Word) {
 	front := slices.Clone(r.words[:r.front])
-	if firstCommand(words) > 0 && firstCommand(front) < len(front) {
-		front = append(front, plainWords([]string{"env"})...)
+	if shell.First(words) > 0 && shell.First(front) < len(front) {
+		front = append(front, shell.Plain([]string{"env"})...)
 	}
 	r.words = append(front, words...)
 }
 
 // touch is swap for what the app's own command does not run in the same way.
-func (r *resolver) touch(words []word) {
+func (r *resolver) touch(words []shell.Word) {
 	r.swap(words)
 	r.touched = true
 }
@@ -303,12 +304,12 @@ func (r *resolver) touch(words []word) {
 // shell is needed for them. NODE_OPTIONS is taken from behind env, too: muster adds
 // to it. What only a shell can tell stays.
 func (s *serving) liftVariables() {
-	first := firstCommand(s.words)
-	var stay []word
+	first := shell.First(s.words)
+	var stay []shell.Word
 	for i, w := range s.words {
-		name, value, ok := strings.Cut(w.text, "=")
+		name, value, ok := strings.Cut(w.Text, "=")
 		front := i < first && s.touched || i < s.node && name == "NODE_OPTIONS"
-		if !ok || !front || w.live || !assignment.MatchString(w.text) {
+		if !ok || !front || w.Live || !shell.Assigns(w.Text) {
 			stay = append(stay, w)
 			continue
 		}
@@ -328,23 +329,4 @@ func (s *serving) setEnv(more map[string]string) {
 		s.env = map[string]string{}
 	}
 	maps.Copy(s.env, more)
-}
-
-func plainWords(argv []string) []word {
-	words := make([]word, len(argv))
-	for i, arg := range argv {
-		words[i] = word{text: arg, raw: quote(arg)}
-	}
-	return words
-}
-
-// quote writes a word so that a shell reads it as it is.
-func quote(s string) string {
-	plain := func(c rune) bool {
-		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=,@%+", c)
-	}
-	if s != "" && strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

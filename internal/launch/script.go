@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/muster-run/muster/internal/launch/shell"
 )
 
 // maxPackage bounds package.json, in bytes.
@@ -16,7 +18,7 @@ const maxPackage = 1 << 20
 type scriptCall struct {
 	tool, name string
 	// args go behind the script.
-	args []word
+	args []shell.Word
 	// bare: neither pre and post scripts, nor variables beside PATH.
 	bare bool
 	// orBin: what is no script may be a program of node_modules/.bin.
@@ -34,7 +36,7 @@ func (r *resolver) packageTool(tool string) bool {
 		return r.runScript(call)
 	}
 	r.bin = filepath.Join(r.dir, "node_modules", ".bin")
-	name := call.args[0].text
+	name := call.args[0].Text
 	if !strings.Contains(name, "/") && nodeName(name) != "node" && !isFile(filepath.Join(r.bin, name)) {
 		r.stop(&obstacle{what: tool + " " + name, fix: "install " + name + " in dir:, or write the server's own node command", eats: true})
 		return false
@@ -48,10 +50,10 @@ func (r *resolver) packageTool(tool string) bool {
 func (r *resolver) callOf(tool string) (scriptCall, *obstacle) {
 	rest := afterFlags(r.words[r.front+1:])
 	unclear := &obstacle{what: tool, fix: "write the server's own node command", eats: true}
-	if len(rest) == 0 || strings.HasPrefix(rest[0].text, "-") || rest[0].live {
+	if len(rest) == 0 || strings.HasPrefix(rest[0].Text, "-") || rest[0].Live {
 		return scriptCall{}, unclear
 	}
-	verb, behind := rest[0].text, rest[1:]
+	verb, behind := rest[0].Text, rest[1:]
 	unclear.what += " " + verb
 	call := scriptCall{tool: tool + " " + verb, name: verb, args: behind, orBin: tool != "npm"}
 	program := scriptCall{args: afterDashes(afterFlags(behind))}
@@ -59,17 +61,17 @@ func (r *resolver) callOf(tool string) (scriptCall, *obstacle) {
 	case tool == "npx":
 		return scriptCall{args: rest}, nil
 	case verb == "exec" || verb == "x" && tool == "npm":
-		if len(program.args) == 0 || strings.HasPrefix(program.args[0].text, "-") {
+		if len(program.args) == 0 || strings.HasPrefix(program.args[0].Text, "-") {
 			return call, unclear
 		}
 		return program, nil
 	case verb == "node" && tool != "npm":
 		return scriptCall{args: rest}, nil
 	case verb == "run" || verb == "run-script":
-		if behind = afterFlags(behind); len(behind) == 0 || strings.HasPrefix(behind[0].text, "-") || behind[0].live {
+		if behind = afterFlags(behind); len(behind) == 0 || strings.HasPrefix(behind[0].Text, "-") || behind[0].Live {
 			return call, unclear
 		}
-		call.name, call.args, call.orBin = behind[0].text, behind[1:], tool == "yarn"
+		call.name, call.args, call.orBin = behind[0].Text, behind[1:], tool == "yarn"
 		call.tool += " " + call.name
 	case tool == "npm" && verb != "start" && verb != "test" && verb != "stop" && verb != "restart":
 		return call, unclear
@@ -84,32 +86,32 @@ func (r *resolver) callOf(tool string) (scriptCall, *obstacle) {
 
 // behindDashes: npm keeps options for itself unless they stand behind --.
 func (c scriptCall) behindDashes() (scriptCall, *obstacle) {
-	var args []word
+	var args []shell.Word
 	for i, w := range c.args {
-		if w.text == "--" {
+		if w.Text == "--" {
 			c.args = append(args, c.args[i+1:]...)
 			return c, nil
 		}
-		if !strings.HasPrefix(w.text, "-") {
+		if !strings.HasPrefix(w.Text, "-") {
 			args = append(args, w)
-		} else if !quietFlag(w.text) {
-			return c, &obstacle{what: c.tool + " " + w.text, fix: "write the server's own node command", eats: true}
+		} else if !quietFlag(w.Text) {
+			return c, &obstacle{what: c.tool + " " + w.Text, fix: "write the server's own node command", eats: true}
 		}
 	}
 	c.args = args
 	return c, nil
 }
 
-func afterDashes(words []word) []word {
-	if len(words) > 0 && words[0].text == "--" {
+func afterDashes(words []shell.Word) []shell.Word {
+	if len(words) > 0 && words[0].Text == "--" {
 		return words[1:]
 	}
 	return words
 }
 
 // afterFlags skips options that do not change what is run.
-func afterFlags(words []word) []word {
-	for len(words) > 0 && quietFlag(words[0].text) {
+func afterFlags(words []shell.Word) []shell.Word {
+	for len(words) > 0 && quietFlag(words[0].Text) {
 		words = words[1:]
 	}
 	return words
@@ -153,7 +155,7 @@ func (r *resolver) runScript(call scriptCall) bool {
 		return false
 	case !known && call.orBin && isFile(filepath.Join(r.dir, "node_modules", ".bin", call.name)):
 		r.bin = filepath.Join(r.dir, "node_modules", ".bin")
-		r.touch(append(plainWords([]string{call.name}), call.args...))
+		r.touch(append(shell.Plain([]string{call.name}), call.args...))
 		return true
 	case !known && call.name == "start" && isFile(filepath.Join(r.dir, "server.js")):
 		text = "node server.js"
@@ -161,7 +163,7 @@ func (r *resolver) runScript(call scriptCall) bool {
 		r.stop(&obstacle{what: call.tool, fix: "package.json has no script " + call.name + ": correct the name", eats: true})
 		return false
 	}
-	words, simple := shellWords(strings.Trim(text, " \t\n"))
+	words, simple := shell.Words(strings.Trim(text, " \t\n"))
 	if !simple || len(words) == 0 {
 		r.stop(&obstacle{
 			what: fmt.Sprintf("%s (%s)", call.tool, shorten(text)), eats: true,
@@ -183,7 +185,7 @@ func (r *resolver) runScript(call scriptCall) bool {
 }
 
 // around looks for what a tool does besides running the script.
-func (r *resolver) around(call scriptCall, m manifest, words []word) *obstacle {
+func (r *resolver) around(call scriptCall, m manifest, words []shell.Word) *obstacle {
 	if call.bare {
 		return nil
 	}
@@ -191,7 +193,7 @@ func (r *resolver) around(call scriptCall, m manifest, words []word) *obstacle {
 		if _, ok := m.Scripts[other]; ok {
 			return &obstacle{
 				what: call.tool + ", which runs " + other + " too,", eats: true,
-				fix: fmt.Sprintf("write `command: %s` (and %s under build:, if it is needed)", joined(words), other),
+				fix: fmt.Sprintf("write `command: %s` (and %s under build:, if it is needed)", shell.Join(words), other),
 			}
 		}
 	}
@@ -202,7 +204,7 @@ func (r *resolver) around(call scriptCall, m manifest, words []word) *obstacle {
 	}
 	data, _ := os.ReadFile(filepath.Join(r.dir, ".npmrc"))
 	if strings.Contains(string(data), "script-shell") || strings.Contains(string(data), "node-options") {
-		return &obstacle{what: call.tool + " with the settings of .npmrc", fix: fmt.Sprintf("write `command: %s` and what .npmrc says", joined(words)), eats: true}
+		return &obstacle{what: call.tool + " with the settings of .npmrc", fix: fmt.Sprintf("write `command: %s` and what .npmrc says", shell.Join(words)), eats: true}
 	}
 	return nil
 }
@@ -220,14 +222,6 @@ func (m manifest) env(dir, name, text string) map[string]string {
 		}
 	}
 	return env
-}
-
-func joined(words []word) string {
-	raw := make([]string, len(words))
-	for i, w := range words {
-		raw[i] = w.raw
-	}
-	return strings.Join(raw, " ")
 }
 
 func shorten(text string) string {
@@ -256,10 +250,10 @@ func (r *resolver) shellScript(path string) {
 		return
 	}
 	last := lines[len(lines)-1]
-	words, simple := shellWords(last)
-	i := firstCommand(words)
+	words, simple := shell.Words(last)
+	i := shell.First(words)
 	script := -1
-	if simple && i+1 < len(words) && words[i].text == "exec" && nodeName(words[i+1].text) == "node" {
+	if simple && i+1 < len(words) && words[i].Text == "exec" && nodeName(words[i+1].Text) == "node" {
 		script, _ = nodeScript(words, i+1)
 	}
 	if script < 0 || mentionsNode(strings.Join(lines[:len(lines)-1], "\n")) {

@@ -1,31 +1,41 @@
-package launch
+// Package shell reads and writes command lines as a POSIX shell does, as far as that
+// can be done without running one.
+//
+// Words splits a script and says whether it is one simple command; what only a shell
+// can know about a word (variables, patterns, redirections) makes it Live. Argv and
+// Finish go the other way: to an argument vector, with a shell where one is needed.
+// Nothing here fails: what is not understood is "not simple".
+package shell
 
 import (
 	"regexp"
 	"strings"
 )
 
-// shell runs the scripts of apps with shell: true.
-const shell = "/bin/sh"
+// Path is the shell that runs scripts.
+const Path = "/bin/sh"
 
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
-// shellArgv runs a script. A simple command replaces the shell, so that the
+// Argv runs a script. A simple command replaces the shell, so that the
 // worker's pid is the program's own.
-func shellArgv(script string) []string {
+func Argv(script string) []string {
 	script = strings.Trim(script, " \t\n")
-	words, simple := shellWords(script)
-	if i := firstCommand(words); simple && i < len(words) && !isBuiltin(words[i].text) {
-		at := words[i].start
+	words, simple := Words(script)
+	if i := First(words); simple && i < len(words) && !Builtin(words[i].Text) {
+		at := words[i].Start
 		script = script[:at] + "exec " + script[at:]
 	}
-	return []string{shell, "-c", script}
+	return []string{Path, "-c", script}
 }
 
-// firstCommand is the index of the first word that is no assignment.
-func firstCommand(words []word) int {
+// Assigns says whether a word is an assignment, such as A=1.
+func Assigns(word string) bool { return assignment.MatchString(word) }
+
+// First is the index of the first word that is no assignment.
+func First(words []Word) int {
 	i := 0
-	for i < len(words) && assignment.MatchString(words[i].text) {
+	for i < len(words) && Assigns(words[i].Text) {
 		i++
 	}
 	return i
@@ -34,25 +44,25 @@ func firstCommand(words []word) int {
 // word is one word of a command line, without its quotes; start is its
 // place in the script, the same as written, and live says that only a shell can
 // tell what it really is (a variable, a pattern, a redirection).
-type word struct {
-	text  string
-	start int
-	raw   string
-	live  bool
+type Word struct {
+	Text  string
+	Start int
+	Raw   string
+	Live  bool
 }
 
-// texts are the words from index i on.
-func texts(words []word, i int) []string {
+// Texts are the words from index i on.
+func Texts(words []Word, i int) []string {
 	var out []string
 	for ; i < len(words); i++ {
-		out = append(out, words[i].text)
+		out = append(out, words[i].Text)
 	}
 	return out
 }
 
-// isBuiltin says whether a first word is a keyword or a command that only the
+// Builtin says whether a first word is a keyword or a command that only the
 // shell itself can run. A leading exec does by itself what would be added.
-func isBuiltin(word string) bool {
+func Builtin(word string) bool {
 	switch word {
 	case "!", "{", "}", "[[", "case", "do", "done", "elif", "else", "esac", "fi", "for",
 		"function", "if", "in", "select", "then", "time", "until", "while",
@@ -67,7 +77,7 @@ func isBuiltin(word string) bool {
 
 // lexer splits a script into words.
 type lexer struct {
-	words  []word
+	words  []Word
 	text   strings.Builder
 	inWord bool
 	at     int  // of the part that is being read
@@ -77,11 +87,11 @@ type lexer struct {
 	script string
 }
 
-// shellWords splits a script as the shell would, without expanding anything.
+// Words splits a script as the shell would, without expanding anything.
 // simple is false when it is more than one simple command, as far as can be seen:
 // it has an operator, a substitution of a command, or an open quote. Redirections
 // are fine.
-func shellWords(script string) (words []word, simple bool) {
+func Words(script string) (words []Word, simple bool) {
 	l := lexer{script: script}
 	for l.at < len(script) {
 		c, i := script[l.at], l.at
@@ -167,8 +177,50 @@ func (l *lexer) add(s string) {
 
 func (l *lexer) end() {
 	if l.inWord {
-		l.words = append(l.words, word{l.text.String(), l.start, l.script[l.start:l.at], l.live})
+		l.words = append(l.words, Word{l.text.String(), l.start, l.script[l.start:l.at], l.live})
 	}
 	l.text.Reset()
 	l.inWord, l.live = false, false
+}
+
+// Plain are words that mean what they are.
+func Plain(argv []string) []Word {
+	words := make([]Word, len(argv))
+	for i, arg := range argv {
+		words[i] = Word{Text: arg, Raw: Quote(arg)}
+	}
+	return words
+}
+
+// Quote writes a word so that a shell reads it as it is.
+func Quote(s string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=,@%+", c)
+	}
+	if s != "" && strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// Finish makes an argument vector of words: by a shell, where only one can tell
+// what they are. Assignments need it, too.
+func Finish(words []Word) []string {
+	live := First(words) > 0
+	for _, w := range words {
+		live = live || w.Live
+	}
+	if live {
+		return Argv(Join(words))
+	}
+	return Texts(words, 0)
+}
+
+// Join writes words as they were written.
+func Join(words []Word) string {
+	raw := make([]string, len(words))
+	for i, w := range words {
+		raw[i] = w.Raw
+	}
+	return strings.Join(raw, " ")
 }
