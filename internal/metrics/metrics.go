@@ -36,6 +36,9 @@ type Options struct {
 type Channels struct {
 	Adopted, Torn     uint64 // channels found at the start
 	Commands, Unheard uint64 // frames received
+	// Messages of users' code: Heard from workers, Carried to workers, and Refused
+	// as a worker could not get them.
+	Heard, Carried, Refused uint64
 }
 
 // Output counts what the workers of one app printed since the agent started.
@@ -161,6 +164,7 @@ const (
 	agentStarts  = "muster_agent_starts_total"
 	channels     = "muster_channels_adopted_total"
 	frames       = "muster_channel_frames_total"
+	messages     = "muster_messages_total"
 )
 
 // table declares every metric, in the order of Reference.
@@ -184,6 +188,7 @@ func table() []metric {
 		{outputBytes, "Bytes in these lines.", counter, []string{"app"}},
 		{outputLost, "Lines that the log target did not get because it failed.", counter, []string{"app"}},
 		{channels, "Channels of workers that this agent took over: whole, or torn, so that the worker was replaced.", counter, []string{"state"}},
+		{messages, "Messages of users' code, since the agent started: heard from workers, carried to workers, and refused as a worker could not get them.", counter, []string{"kind"}},
 		{frames, "Frames from workers, since the agent started: commands that were understood, and what nobody listens to.", counter, []string{"kind"}},
 	}
 }
@@ -247,6 +252,9 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 		w.send(channels, float64(c.Torn), "torn")
 		w.send(frames, float64(c.Commands), "command")
 		w.send(frames, float64(c.Unheard), "unheard")
+		w.send(messages, float64(c.Heard), "heard")
+		w.send(messages, float64(c.Carried), "carried")
+		w.send(messages, float64(c.Refused), "refused")
 	}
 }
 

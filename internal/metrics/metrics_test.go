@@ -40,7 +40,7 @@ func full() *Metrics {
 	hub := new(event.Hub)
 	m := New(Options{Status: status, Hub: hub, Output: func() []Output {
 		return []Output{{App: "web", Stdout: 7, Stderr: 3, Bytes: 99, Lost: 2}}
-	}, Channels: func() Channels { return Channels{Adopted: 4, Torn: 1, Commands: 8, Unheard: 5} }})
+	}, Channels: func() Channels { return Channels{Adopted: 4, Torn: 1, Commands: 8, Unheard: 5, Heard: 11, Carried: 12, Refused: 13} }})
 	hub.Publish(event.Event{Data: event.AgentStarted{}})
 	for _, phase := range []event.ReloadPhase{
 		event.ReloadQueued, event.ReloadRunning, event.ReloadDone, event.ReloadDone, event.ReloadReverting, event.ReloadFailed,
@@ -69,6 +69,9 @@ func TestScrape(t *testing.T) {
 	text := scrapeText(t, full())
 	for _, want := range []string{
 		`muster_agent_info{node="n1",project="shop",version="1.2.3"} 1`,
+		`muster_messages_total{kind="heard",node="n1",project="shop"} 11`,
+		`muster_messages_total{kind="carried",node="n1",project="shop"} 12`,
+		`muster_messages_total{kind="refused",node="n1",project="shop"} 13`,
 		`muster_app_status{app="web",node="n1",project="shop",status="Degraded"} 1`,
 		`muster_app_status{app="web",node="n1",project="shop",status="Healthy"} 0`,
 		`muster_app_workers_wanted{app="web",node="n1",project="shop"} 3`,

@@ -3,6 +3,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -20,6 +21,10 @@ const muster = "muster"
 
 // consoleBuffer is how many lines of an app a terminal may fall behind.
 const consoleBuffer = 8192
+
+// eventBuffer is how many events it may fall behind before it begins again with
+// those that the agent has kept.
+const eventBuffer = 4096
 
 // Options of a console.
 type Options struct {
@@ -45,11 +50,18 @@ type console struct {
 // had to say is printed; call it after the agent has ended.
 func Show(o Options) (wait func()) {
 	c := &console{Options: o, width: len(muster)}
-	sub := o.Agent.Events().Subscribe(0, 4096)
+	sub := o.Agent.Events().Subscribe(0, eventBuffer)
 	c.wg.Go(func() { // ends when the agent closes its Hub
 		n := show.NewNarrator()
-		for e := range sub.C {
-			c.event(n, e)
+		for last := uint64(0); ; {
+			for e := range sub.C {
+				last = e.Seq
+				c.event(n, e)
+			}
+			if !errors.Is(sub.Err(), event.ErrSlow) {
+				return
+			}
+			sub = o.Agent.Events().Subscribe(last, eventBuffer) // the terminal was too slow
 		}
 	})
 	return c.wg.Wait

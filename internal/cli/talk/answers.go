@@ -42,13 +42,7 @@ var errEnough = errors.New("all have answered")
 // each as it comes. A worker that has ended, or is silent until ctx ends, has a
 // fault for that.
 func Await(ctx context.Context, c *client.Client, sent api.Outcome, got func(Answer)) (Answers, error) {
-	w := waiting{got: got, open: map[int]int{}}
-	for i, r := range sent.Results {
-		w.all.Results = append(w.all.Results, Answer{Result: r})
-		if r.Fault == nil {
-			w.open[r.PID] = i
-		}
-	}
+	w := newWaiting(sent, got)
 	if len(w.open) == 0 {
 		return w.all, nil
 	}
@@ -70,6 +64,17 @@ type waiting struct {
 	all  Answers
 	open map[int]int // pid → place in all
 	got  func(Answer)
+}
+
+func newWaiting(sent api.Outcome, got func(Answer)) *waiting {
+	w := &waiting{got: got, open: map[int]int{}}
+	for i, r := range sent.Results {
+		w.all.Results = append(w.all.Results, Answer{Result: r})
+		if r.Fault == nil {
+			w.open[r.PID] = i
+		}
+	}
+	return w
 }
 
 func (w *waiting) event(e event.Event) error {

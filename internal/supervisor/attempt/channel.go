@@ -43,6 +43,9 @@ type Channels struct {
 	Torn uint64
 	// Commands of muster that were heard; Unheard frames nobody listens to.
 	Commands, Unheard uint64
+	// Messages of users' code: Heard from workers, Carried to workers, and Refused
+	// as a worker could not get them.
+	Heard, Carried, Refused uint64
 }
 
 // channels are the counters, safe for concurrent use.
@@ -50,8 +53,11 @@ type channels struct{ adopted, torn, commands, unheard atomic.Uint64 }
 
 // Channels are the counts so far.
 func (s *Shared) Channels() Channels {
-	c := &s.channels
-	return Channels{c.adopted.Load(), c.torn.Load(), c.commands.Load(), c.unheard.Load()}
+	c, m := &s.channels, s.Mail.Counts()
+	return Channels{
+		c.adopted.Load(), c.torn.Load(), c.commands.Load(), c.unheard.Load(),
+		m.Heard, m.Carried, m.Refused,
+	}
 }
 
 // openChannel makes the channel of a process and keeps our end of it in the Store

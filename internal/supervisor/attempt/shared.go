@@ -148,7 +148,11 @@ func NewShared(starter process.Starter, store process.Store, runDir string) (*Sh
 		}
 	}
 	// A worker with a user of its own must reach its notify socket.
-	if err := os.Chmod(sockets, 0o711); err != nil {
+	err := os.Chmod(sockets, 0o711)
+	if err == nil {
+		err = writePreload(preloadPath(runDir))
+	}
+	if err != nil {
 		return nil, fault.New(fault.StateDir, "cannot use %s: %w", runDir, err)
 	}
 	return &Shared{
@@ -282,7 +286,10 @@ func (s starter) start() (out started, err error) {
 	s.shared.starts <- struct{}{}
 	defer func() { <-s.shared.starts }()
 	w := s.cfg.Worker
-	w.ID, w.NotifySocket, w.Number = s.id, s.shared.notifyPath(s.id), s.cfg.Number
+	w.ID, w.NotifySocket = s.id, s.shared.notifyPath(s.id)
+	if s.shared.Loop != nil {
+		w.Number, w.Preload = s.cfg.Number, preloadPath(s.shared.RunDir)
+	}
 	var theirs *os.File
 	if out.channel, theirs, err = s.shared.openChannel(s.id, s.cfg.Primary != nil); err != nil {
 		return out, err
