@@ -91,9 +91,7 @@ func (r *resolver) layer() bool {
 // nodeName is the name that a program of the Node.js world goes by.
 func nodeName(path string) string {
 	name := nameOf(path)
-	switch strings.TrimSuffix(strings.TrimSuffix(name, ".cmd"), ".js") {
-	case "pnpx":
-		return "pnpx"
+	switch name {
 	case "yarnpkg":
 		return "yarn"
 	case "ts-node-transpile-only", "ts-node-cwd", "ts-node-script", "ts-node-esm":
@@ -119,8 +117,10 @@ func (r *resolver) skipFront() {
 			}
 			r.front = len(r.words) - len(behind)
 		case "sudo":
-			r.stop(&obstacle{what: "sudo", fix: "write `user:` instead: sudo closes the worker's channel"})
-			return
+			if slices.ContainsFunc(rest, isNodeProgram) {
+				r.stop(&obstacle{what: "sudo", fix: "write `user:` instead: sudo closes the worker's channel"})
+			}
+			r.front = len(r.words)
 		default:
 			if !shell.Assigns(rest[0]) {
 				return
@@ -172,9 +172,8 @@ func (r *resolver) atShell() bool {
 		r.swap(words)
 		return true
 	}
-	if len(argv) == 2 && !strings.HasPrefix(argv[1], "-") {
-		r.shellScript(inDir(argv[1], r.dir))
-		return false
+	if len(argv) > 1 && !strings.HasPrefix(argv[1], "-") {
+		return r.shellScript(inDir(argv[1], r.dir), 2)
 	}
 	if len(argv) > 2 && runsText(argv[1]) {
 		r.stop(severalCommands(argv[2]))
@@ -198,11 +197,10 @@ func mentionsNode(text string) bool {
 	for _, part := range strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune(";&|()`{}\n", c) }) {
 		for _, w := range strings.Fields(part) {
 			w = strings.Trim(w, `"'!`)
-			name := nodeName(w)
-			if name == "node" || isPackageTool(name) || name == "tsx" || name == "ts-node" || launchers()[name] != "" {
+			if isNodeProgram(w) {
 				return true
 			}
-			if w != "" && !shell.Builtin(w) && !shell.Assigns(w) && behindOptions("", []string{w}) != nil && !runsOthers(name) {
+			if w != "" && !strings.HasPrefix(w, "-") && !shell.Assigns(w) && !runsOthers(nodeName(w)) {
 				break // the command of this part
 			}
 		}
@@ -210,10 +208,17 @@ func mentionsNode(text string) bool {
 	return false
 }
 
-// runsOthers: the program's arguments are a command.
+// isNodeProgram says whether a word is node or a launcher.
+func isNodeProgram(word string) bool {
+	name := nodeName(word)
+	return name == "node" || isPackageTool(name) || name == "tsx" || name == "ts-node" || launchers()[name] != ""
+}
+
+// runsOthers: a command follows, behind a program or a keyword of the shell.
 func runsOthers(name string) bool {
 	switch name {
-	case "env", "nice", "nohup", "exec", "timeout", "tini", "dumb-init", "gosu", "su-exec", "setsid", "sudo", "cross-env", "corepack":
+	case "then", "do", "else", "if", "elif", "while", "until", "time", "command",
+		"env", "nice", "nohup", "exec", "timeout", "tini", "dumb-init", "gosu", "su-exec", "setsid", "sudo", "cross-env", "corepack":
 		return true
 	}
 	return false
@@ -244,7 +249,7 @@ func (r *resolver) atFile() bool {
 			r.isNode = true
 			return false
 		}
-		r.shellScript(path)
+		return r.shellScript(path, 1)
 	}
 	return false
 }

@@ -231,37 +231,55 @@ func shorten(text string) string {
 	return text
 }
 
-// shellScript looks into a shell's script. One that only ends in `exec node` passes
-// its channel on; one that runs Node.js before that would give it to the first.
-func (r *resolver) shellScript(path string) {
+// shellScript looks into a shell's script, which stands in words many words. One that
+// only ends in `exec node` passes its channel on, and one that ends in `exec "$@"`
+// runs what stands behind it (then it is true); one that runs Node.js before that
+// would give the channel to the first.
+func (r *resolver) shellScript(path string, words int) bool {
+	lines := scriptLines(path)
+	if len(lines) == 0 {
+		return false
+	}
+	before, last := strings.Join(lines[:len(lines)-1], "\n"), lines[len(lines)-1]
+	dirty := mentionsNode(before)
+	switch {
+	case last == `exec "$@"` && !dirty:
+		r.front += words
+		return r.front < len(r.words)
+	case !dirty && endsInNode(last):
+		r.isNode = true
+	case dirty || mentionsNode(last):
+		r.stop(&obstacle{
+			what: "the shell script " + path, eats: true,
+			fix: "let it end in `exec node SCRIPT` and run no other Node.js program before, or write that command",
+		})
+	}
+	return false
+}
+
+// endsInNode says whether a line of a script becomes node.
+func endsInNode(line string) bool {
+	words, simple := shell.Words(line)
+	i := shell.First(words)
+	if !simple || i+1 >= len(words) || words[i].Text != "exec" || nodeName(words[i+1].Text) != "node" {
+		return false
+	}
+	_, stop := nodeScript(words, i+1)
+	return stop == nil
+}
+
+// scriptLines are the lines of a script that are neither empty nor a comment.
+func scriptLines(path string) (lines []string) {
 	f, err := os.Open(path)
 	if err != nil {
-		return
+		return nil
 	}
 	defer f.Close()
 	data, _ := io.ReadAll(io.LimitReader(f, 64<<10))
-	var lines []string
 	for line := range strings.Lines(string(data)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			lines = append(lines, line)
 		}
 	}
-	if len(lines) == 0 || !mentionsNode(string(data)) {
-		return
-	}
-	last := lines[len(lines)-1]
-	words, simple := shell.Words(last)
-	i := shell.First(words)
-	script := -1
-	if simple && i+1 < len(words) && words[i].Text == "exec" && nodeName(words[i+1].Text) == "node" {
-		script, _ = nodeScript(words, i+1)
-	}
-	if script < 0 || mentionsNode(strings.Join(lines[:len(lines)-1], "\n")) {
-		r.stop(&obstacle{
-			what: "the shell script " + path, eats: true,
-			fix: "let it end in `exec node SCRIPT` and run no other Node.js program before, or write that command",
-		})
-		return
-	}
-	r.isNode = true
+	return lines
 }
