@@ -12,6 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// passMax is how many bytes of passed frames may stay in the socket, at most, before
+// they are taken out together: a system call for each is what they would cost.
+const passMax = 1 << 10
+
 // driven is what a Conn has whose descriptor somebody else waits for.
 type driven struct {
 	// fd is the descriptor, -1 once it is closed. It is used under incoming.mu or
@@ -26,8 +30,9 @@ type glance struct {
 	// buf[start:start+passed] is handed out, dealt with and still in the socket.
 	passed int
 	pass   bool // so is what is held
-	// all says that the last look saw all that was there.
-	all bool
+	// all says that the last look saw all that was there, fresh that Next has not
+	// yet come to the end of that, over that nothing more will come.
+	all, fresh, over bool
 	// since is when the line in buf was found not to be whole; zero: it was not.
 	since time.Time
 }
@@ -169,6 +174,14 @@ func (c *Conn) Pass() {
 	c.in.glance.pass = c.in.held > 0
 }
 
+// HungUp says that the descriptor was found to be closed by the other side
+// (EPOLLRDHUP): the calls of Next that follow go on to the end.
+func (c *Conn) HungUp() {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.glance.over = true
+}
+
 // Again is how long after a call of Next that found nothing it is to be called
 // again though nothing has come, as the line in the socket is not whole; 0: it
 // need not be.
@@ -217,31 +230,49 @@ func (c *Conn) unlessLater(done bool, err error) error {
 
 // fromGlance hands out the next line that lies in the socket.
 func (c *Conn) fromGlance() (f Frame, ok bool, err error) {
-	in := &c.in
+	in, g := &c.in, &c.in.glance
 	if err := c.dealtWith(); err != nil {
 		return Frame{}, false, err
 	}
 	for in.pieces == nil {
-		line, ok, err := in.lineAfter(in.glance.passed, c.o.FrameMax)
+		line, ok, err := in.lineAfter(g.passed, c.o.FrameMax)
 		if err != nil {
 			return Frame{}, false, err
 		}
 		if ok {
-			in.glance.since = time.Time{}
+			g.since = time.Time{}
 			return c.handNext(line)
 		}
-		passed := in.glance.passed > 0
-		if err := c.forget(); err != nil {
-			return Frame{}, false, err
+		if g.fresh && g.all && !g.over && g.passed > 0 && len(in.buf) == in.start+g.passed {
+			g.fresh = false // the look that saw the last line saw nothing else
+			return Frame{}, false, nil
 		}
-		if passed && in.glance.all && len(in.buf) == in.start {
-			return Frame{}, false, nil // the look that saw it saw nothing else
-		}
-		if more, err := c.glanceBeyond(); !more || err != nil {
+		if more, err := c.lookAgain(); !more || err != nil {
 			return Frame{}, false, err
 		}
 	}
 	return c.nextPiece()
+}
+
+// lookAgain looks into the socket again. more is false when that shows nothing new
+// yet.
+func (c *Conn) lookAgain() (more bool, err error) {
+	in, g := &c.in, &c.in.glance
+	if g.passed == 0 || g.passed >= passMax || g.over {
+		return c.glanceBeyond()
+	}
+	if err := c.unlessLater(true, in.peek(c.driven.fd)); err != nil {
+		return false, err
+	}
+	g.all, g.fresh = len(in.buf) < cap(in.buf) && !in.flagged, true
+	fresh := in.buf[min(g.passed, len(in.buf)):]
+	if bytes.IndexByte(fresh, '\n') >= 0 {
+		return true, nil
+	}
+	if len(fresh) == 0 && !hungUp(c.driven.fd) {
+		return false, nil
+	}
+	return c.glanceBeyond()
 }
 
 // dealtWith takes note that the frame handed out last is.
@@ -299,13 +330,16 @@ func (c *Conn) handNext(line []byte) (f Frame, ok bool, err error) {
 	return f, err == nil, err
 }
 
-// glanceBeyond looks into the socket again. more is false when that shows nothing
-// new yet.
+// glanceBeyond is lookAgain when nothing that is dealt with may stay before what is
+// seen.
 func (c *Conn) glanceBeyond() (more bool, err error) {
 	in := &c.in
+	if err := c.forget(); err != nil {
+		return false, err
+	}
 	seen := len(in.buf) - in.start
 	done, err := in.peekBeyond(c.driven.fd, seen)
-	in.glance.all = len(in.buf) < cap(in.buf) && !in.flagged
+	in.glance.all, in.glance.fresh = len(in.buf) < cap(in.buf) && !in.flagged, true
 	if err = c.unlessLater(done, err); err != nil {
 		return false, err
 	}

@@ -46,24 +46,24 @@ func run(b *testing.B, clients int, do func()) {
 	wg.Wait()
 }
 
-func sockaddr(t testing.TB, f *os.File) *unix.SockaddrInet4 {
+func sockaddr(t testing.TB, f *os.File) unix.SockaddrInet4 {
 	t.Helper()
 	a, err := net.ResolveTCPAddr("tcp", listener.Addr(f))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}
+	return unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}
 }
 
 // callRaw is one connection, until the other side closes it.
-func callRaw(t testing.TB, to unix.Sockaddr) {
+func callRaw(t testing.TB, to unix.SockaddrInet4) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer unix.Close(fd)
-	if err := unix.Connect(fd, to); err != nil {
+	if err := unix.Connect(fd, &to); err != nil {
 		t.Error(err)
 		return
 	}

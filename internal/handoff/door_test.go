@@ -223,7 +223,7 @@ func TestNoDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: was.Max}); err != nil {
 		t.Fatal(err)
 	}
-	connected := unix.Connect(client, to)
+	connected := unix.Connect(client, &to)
 	first := <-why
 	before := l.processor(t)
 	pass(500 * time.Millisecond)
@@ -359,13 +359,13 @@ func TestCloseWhileBusy(t *testing.T) {
 }
 
 // quickCall connects and goes away again.
-func quickCall(to unix.Sockaddr) {
+func quickCall(to unix.SockaddrInet4) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	if unix.Connect(fd, to) == nil {
+	if unix.Connect(fd, &to) == nil {
 		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000})
 		_, _ = unix.Read(fd, make([]byte, 10))
 	}

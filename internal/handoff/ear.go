@@ -88,7 +88,7 @@ func (e *Ear) release(int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.unwatch()
-	l.post(e.ready)
+	l.post(e.hear)
 }
 
 // Close ends the hearing; the Conn stays open. No call begins afterwards, but one
@@ -104,8 +104,16 @@ func (e *Ear) Close() {
 	delete(l.ears, e)
 }
 
-// ready looks for frames.
-func (e *Ear) ready() {
+// ready is told that there is something to hear.
+func (e *Ear) ready(found uint32) {
+	if found&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		e.conn.HungUp()
+	}
+	e.hear()
+}
+
+// hear looks for frames.
+func (e *Ear) hear() {
 	for range turn {
 		if !e.free() {
 			return
@@ -131,7 +139,7 @@ func (e *Ear) ready() {
 	}
 	e.loop.mu.Lock()
 	defer e.loop.mu.Unlock()
-	e.loop.post(e.ready)
+	e.loop.post(e.hear)
 }
 
 // free says that the next frame may be looked at.
@@ -161,7 +169,7 @@ func (e *Ear) comeAgain() {
 	defer l.mu.Unlock()
 	l.stop(e.again)
 	if e.again = nil; wait > 0 && !e.closed {
-		e.again = l.after(wait, e.ready)
+		e.again = l.after(wait, e.hear)
 	}
 }
 
@@ -175,7 +183,7 @@ func (e *Ear) rest(f channel.Frame) {
 	e.loop.mu.Lock()
 	defer e.loop.mu.Unlock()
 	e.busy = false
-	e.loop.post(e.ready)
+	e.loop.post(e.hear)
 }
 
 // end is a goroutine: there are no more frames.

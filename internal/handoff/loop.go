@@ -179,7 +179,7 @@ func (l *Loop) dispatch(e *unix.EpollEvent) {
 	w := l.set.find(e)
 	l.mu.Unlock()
 	if w != nil {
-		w.ready()
+		w.ready(e.Events)
 	}
 }
 
@@ -239,4 +239,4 @@ func (l *Loop) touch(d *Door) {
 // counter is not read: with edges every write wakes.
 type wakeup struct{ loop *Loop }
 
-func (wakeup) ready() {}
+func (wakeup) ready(uint32) {}

@@ -247,7 +247,7 @@ func (w *worker) first(f channel.Frame) bool {
 		w.seat.Alive()
 		return true
 	}
-	const before, taken = `{"cmd":"NODE_CLUSTER","ack":`, `,"accepted":true}`
+	const before, taken = `{"cmd":"NODE_CLUSTER","ack":`, `,"accepted":true`
 	if !bytes.HasPrefix(f.Data, []byte(before)) {
 		return false
 	}
@@ -258,7 +258,7 @@ func (w *worker) first(f channel.Frame) bool {
 		}
 		id = 10*id + int64(c-'0')
 	}
-	w.seat.Answer(id, bytes.HasSuffix(f.Data, []byte(taken)))
+	w.seat.Answer(id, bytes.Contains(f.Data, []byte(taken)))
 	return true
 }
 
@@ -289,7 +289,7 @@ func (w *worker) work(f channel.Frame) {
 		return
 	}
 	_ = w.far.Send([]byte(`{"cmd":"NODE_HANDLE_ACK"}`))
-	_ = w.far.Send(fmt.Appendf(nil, `{"cmd":"NODE_CLUSTER","ack":%d,"accepted":%t}`, m.Msg.Seq, mood == takes))
+	_ = w.far.Send(fmt.Appendf(nil, `{"cmd":"NODE_CLUSTER","ack":%d,"accepted":%t,"seq":1}`, m.Msg.Seq, mood == takes))
 	if mood == takes {
 		w.took.Add(1)
 		_, _ = unix.Write(f.FDs[0], []byte(w.name))

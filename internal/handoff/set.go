@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watcher waits for a descriptor. ready is called on the thread, without l.mu.
-type watcher interface{ ready() }
+// watcher waits for a descriptor. ready is called on the thread, without l.mu, with
+// what epoll found.
+type watcher interface{ ready(found uint32) }
 
 // ref names a watcher in events. Events that are on their way when a watcher is
 // removed name one that is no more: generations tell it from its successor.

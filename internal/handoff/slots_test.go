@@ -324,13 +324,13 @@ func hammer(t testing.TB, f *os.File) (stop chan struct{}, lost chan int) {
 }
 
 // ask is one connection that must be served within 10 s.
-func ask(to unix.Sockaddr) error {
+func ask(to unix.SockaddrInet4) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Connect(fd, to); err != nil {
+	if err := unix.Connect(fd, &to); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10})

@@ -145,7 +145,7 @@ func (k *socket) arm(was mode, events uint32) error {
 }
 
 // ready is told that something waits.
-func (k *socket) ready() {
+func (k *socket) ready(uint32) {
 	l := k.door.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
