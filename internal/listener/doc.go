@@ -8,6 +8,14 @@
 // the Store keeps it, workers inherit duplicates of it, and its inode number
 // (Inode) is its name in every table of the kernel.
 //
+// # Groups
+//
+// BindGroup makes several sockets on one address (SO_REUSEPORT), all of them held by
+// muster: the system spreads connections over them. Steer has it spread them over
+// some only. The index of a socket in its group is the order in which it began to
+// listen; closing one gives its index to the last. Asked is what a Node.js worker
+// asks its primary to listen on.
+//
 // # Looking
 //
 // Accepting says whether processes really wait for connections on the sockets
@@ -20,6 +28,8 @@
 //   - A unix socket's file is never more open than its listener says, not even
 //     between bind and chmod, and a file that is no socket is never removed.
 //   - A live socket of another process is never replaced.
+//   - A group has no socket of anybody else when it is made or grown: one who listens
+//     already, even one who would share, is a PortInUse.
 //   - Unlink removes only the file of the very socket that was given up.
 //   - A file made here is never registered with the runtime's poller, so no
 //     connection wakes muster and Fd never changes the mode that workers set.

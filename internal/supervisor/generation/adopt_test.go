@@ -16,12 +16,15 @@ import (
 )
 
 // successor has what an earlier agent's Sockets left in the Store.
-func successor(s *Sockets) *Sockets {
+func successor(t *testing.T, s *Sockets) *Sockets {
+	t.Helper()
 	s.Leave()
 	s.Close()
-	return &Sockets{Store: s.Store, Bind: func(spec.Listener) (*os.File, error) {
+	next := &Sockets{Store: s.Store, Bind: func(spec.Listener) (*os.File, error) {
 		return nil, fault.New(fault.PortInUse, "bound twice")
 	}}
+	t.Cleanup(next.Close)
+	return next
 }
 
 func flags(t *testing.T, f *os.File) int {
@@ -51,7 +54,7 @@ func TestRestoreListeners(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec.Keys = a.Last()
-	next := successor(s)
+	next := successor(t, s)
 	waits, err := net.Dial("unix", l.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +105,7 @@ func TestRestoreSharedAndLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	was := one.Record()
-	next := successor(s)
+	next := successor(t, s)
 	a, faults := next.Restore("one", []record.Listener{was})
 	b, more := next.Restore("two", []record.Listener{was})
 	if len(faults)+len(more) > 0 || file(a[0]) != file(b[0]) {
@@ -138,7 +141,7 @@ func TestKeepRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := open(t)
-	next := successor(s)
+	next := successor(t, s)
 	next.KeepRest(func(app string) bool { return app == "web" })
 	if exists(unused.Address) || !exists(used.Address) {
 		t.Error("the wrong one was closed")
