@@ -40,6 +40,8 @@ func (s *session) upCommand() *cobra.Command {
 			loaded, err := s.line().Load()
 			if s.resume {
 				loaded, err = s.resumed(loaded, err)
+			} else if err == nil {
+				err = checkApps(loaded.Spec)
 			}
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/spec"
 )
 
 func (s *session) validateCommand() *cobra.Command {
@@ -21,14 +22,14 @@ func (s *session) validateCommand() *cobra.Command {
 		Args: exactly(0, "nothing; -c names another file"),
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := s.line().Load()
+			if err == nil {
+				err = checkApps(loaded.Spec)
+			}
 			if err != nil {
 				return err
 			}
 			resolved := map[string]string{}
 			for _, app := range loaded.Spec.Apps {
-				if err := launch.Check(app); err != nil {
-					return err
-				}
 				if command, ok := launch.Resolved(app); ok {
 					resolved[app.Name] = command
 				}
@@ -48,4 +49,14 @@ func (s *session) validateCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// checkApps says what cannot work on this host, before anything is started.
+func checkApps(wanted spec.Spec) error {
+	for _, app := range wanted.Apps {
+		if err := launch.Check(app); err != nil {
+			return err
+		}
+	}
+	return nil
 }
