@@ -145,6 +145,7 @@ type Attempt struct {
 	cancel context.CancelFunc
 
 	timer    *time.Timer // ready or stop deadline
+	nudge    *time.Timer // of a stop signal that waits
 	deadline time.Time   // of timer, or of the clearing; zero: none
 	span     time.Duration
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -45,7 +44,6 @@ type cluster struct {
 	pace   pace
 
 	cut    bool        // it has been judged for what it said
-	nudge  *time.Timer // of the stop signal
 	slack  *time.Timer // for what its predecessor listened on
 	others func() (keys []string, any bool)
 }

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -27,10 +29,48 @@ func (a *Attempt) Stop(rules spec.Stop) {
 	a.askToEnd(rules)
 }
 
-// askToEnd has the process end: a Node.js worker leaves its cluster first.
+// askToEnd has the process end: by stop.message, and a Node.js worker by leaving its
+// cluster. These get most of the time there is; then, or for the others at once, comes
+// the stop signal (or stop.command, which is not waited with).
 func (a *Attempt) askToEnd(rules spec.Stop) {
-	if !a.leave() || rules.Command != nil {
+	told := a.sendMessage(rules.Message)
+	if told {
+		a.sendLast()
+	}
+	told = a.leave() || told
+	if !told || rules.Command != nil {
 		a.request(rules)
+	}
+}
+
+// sendMessage sends stop.message over the channel; false: there is none, or no way.
+func (a *Attempt) sendMessage(text string) bool {
+	if text == "" || a.box == nil {
+		return false
+	}
+	data, err := json.Marshal(text)
+	return err == nil && a.box.Carrier.Carry(mail.Letter{Data: data, FD: mail.None}) == nil
+}
+
+// sendLast has the stop signal sent when four fifths of the time to end are over.
+func (a *Attempt) sendLast() { a.sendSoon(time.Until(a.deadline) - a.span/5) }
+
+// sendSoon has the stop signal sent, unless the process ends before.
+func (a *Attempt) sendSoon(d time.Duration) {
+	a.dropSignal()
+	a.nudge = time.AfterFunc(max(0, d), func() {
+		a.post(func() {
+			if a.stopping && !a.killed && !a.asked && a.running && a.exit == nil {
+				ask(a.proc, unix.SignalNum(a.StopSignal()))
+				a.asked = true
+			}
+		})
+	})
+}
+
+func (a *Attempt) dropSignal() {
+	if a.nudge != nil {
+		a.nudge.Stop()
 	}
 }
 
@@ -171,6 +211,7 @@ func (a *Attempt) silence() {
 	a.unwatch()
 	a.disarm()
 	a.node.silence()
+	a.dropSignal()
 }
 
 // Send sends a signal to the main process, or with group to everything of it.

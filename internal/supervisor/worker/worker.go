@@ -253,7 +253,7 @@ func (w *Worker) gone() {
 	w.home.Publish(w, event.WorkerExit{
 		Code: exit.Code, Signal: exit.Signal, Core: w.Run.Exit().Core,
 		Uptime: exit.Uptime, Planned: exit.Planned, Lines: exit.Lines,
-		ID: w.Run.Number(), AfterDisconnect: w.Run.AfterDisconnect(),
+		ID: w.nodeID(), AfterDisconnect: w.Run.AfterDisconnect() || w.Planned && w.nodeID() != 0,
 	})
 	run := w.Run
 	run.Close()
@@ -270,6 +270,14 @@ func (w *Worker) gone() {
 		w.Fault = w.EndFault
 		w.accident(w.judge(run))
 	}
+}
+
+// nodeID is cluster.worker.id; 0 for a program that is no worker of Node's cluster.
+func (w *Worker) nodeID() int {
+	if w.Run.Node() == nil {
+		return 0
+	}
+	return w.Run.Number()
 }
 
 // report is the exit as the API shows it.
