@@ -295,28 +295,12 @@ func (a *Attempt) leave() bool {
 	if !facts.Left {
 		a.node.member.Leave()
 	}
-	left := time.Until(a.deadline) - a.span/5
 	if facts.Gone {
-		left = leavePatience
+		a.sendSoon(leavePatience)
+	} else {
+		a.sendLast()
 	}
-	a.sendSoon(left)
 	return true
-}
-
-// sendSoon has the stop signal sent, unless it ends before.
-func (a *Attempt) sendSoon(d time.Duration) {
-	c := a.node
-	if c.nudge != nil {
-		c.nudge.Stop()
-	}
-	c.nudge = time.AfterFunc(max(0, d), func() {
-		a.post(func() {
-			if a.stopping && !a.killed && !a.asked && a.running && a.exit == nil {
-				ask(a.proc, unix.SignalNum(a.StopSignal()))
-				a.asked = true
-			}
-		})
-	})
 }
 
 // quit gives up its place: what it has not answered goes to others.
@@ -338,13 +322,8 @@ func (c *cluster) deafen() {
 
 // silence ends its timers.
 func (c *cluster) silence() {
-	if c == nil {
-		return
-	}
-	for _, t := range []*time.Timer{c.nudge, c.slack} {
-		if t != nil {
-			t.Stop()
-		}
+	if c != nil && c.slack != nil {
+		c.slack.Stop()
 	}
 }
 
