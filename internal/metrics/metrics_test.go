@@ -40,7 +40,9 @@ func full() *Metrics {
 	hub := new(event.Hub)
 	m := New(Options{Status: status, Hub: hub, Output: func() []Output {
 		return []Output{{App: "web", Stdout: 7, Stderr: 3, Bytes: 99, Lost: 2}}
-	}, Channels: func() Channels { return Channels{Adopted: 4, Torn: 1, Commands: 8, Unheard: 5, Heard: 11, Carried: 12, Refused: 13} }})
+	}, Channels: func() Channels {
+		return Channels{Adopted: 4, Torn: 1, Commands: 8, Unheard: 5, Heard: 11, Carried: 12, Refused: 13}
+	}})
 	hub.Publish(event.Event{Data: event.AgentStarted{}})
 	for _, phase := range []event.ReloadPhase{
 		event.ReloadQueued, event.ReloadRunning, event.ReloadDone, event.ReloadDone, event.ReloadReverting, event.ReloadFailed,

@@ -111,8 +111,10 @@ func TestLifecycleLines(t *testing.T) { // S1.6, S1.15
 		{say(event.WorkerNode{ID: 3, State: "disconnected"}, 7, 0), "web#0 disconnected (Node.js worker 3)"},
 		{say(event.WorkerNode{ID: 3, State: "disconnected", ExitedAfterDisconnect: true}, 7, 0), "web#0 disconnected (Node.js worker 3, as asked for)"},
 		{say(event.WorkerMessage{Message: []byte("{\"a\":\"\u009b2J\"}")}, 7, 0), `web#0 sent: {"a":" 2J"}`},
-		{say(event.WorkerMessage{Message: []byte("[" + strings.Repeat("1,", 200) + "1]"), Size: 403, Descriptors: 1, Missed: 2}, 7, 0),
-			"web#0 sent: [" + strings.Repeat("1,", 99) + "1… (403 bytes) with 1 descriptor (2 messages before it not told)"},
+		{
+			say(event.WorkerMessage{Message: []byte("[" + strings.Repeat("1,", 200) + "1]"), Size: 403, Descriptors: 1, Missed: 2}, 7, 0),
+			"web#0 sent: [" + strings.Repeat("1,", 99) + "1… (403 bytes) with 1 descriptor (2 messages before it not told)",
+		},
 		{say(event.Warning{Fault: *fault.New(fault.LogWrite, "full").WithFix("free")}, 0, 0), "warning: web#0: full (E-LOG-WRITE)\n  fix: free"},
 		{say(event.WorkerState{To: event.Failed, Why: "full"}, 0, 0), "web#0 failed"},
 	} {
