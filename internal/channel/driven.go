@@ -158,8 +158,11 @@ func (c *Conn) Next() (f Frame, ok bool, err error) {
 		switch {
 		case err != nil:
 			return Frame{}, false, c.end(err)
-		case !ok || len(f.Data) > 0:
-			return f, ok, nil
+		case !ok:
+			in.glance.fresh = false
+			return Frame{}, false, nil
+		case len(f.Data) > 0:
+			return f, true, nil
 		}
 		c.skip(f.FDs)
 	}
@@ -244,8 +247,7 @@ func (c *Conn) fromGlance() (f Frame, ok bool, err error) {
 			return c.handNext(line)
 		}
 		if g.fresh && g.all && !g.over && g.passed > 0 && len(in.buf) == in.start+g.passed {
-			g.fresh = false // the look that saw the last line saw nothing else
-			return Frame{}, false, nil
+			return Frame{}, false, nil // the look that saw the last line saw nothing else
 		}
 		if more, err := c.lookAgain(); !more || err != nil {
 			return Frame{}, false, err
