@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -53,6 +54,21 @@ func Addr(t testing.TB) string {
 	}
 	t.Fatal("no free address")
 	return ""
+}
+
+// WidePort is a port that is free on every address, below those that the system
+// gives to outgoing connections.
+func WidePort(t testing.TB) int {
+	t.Helper()
+	for range 20 {
+		port := 20000 + rand.IntN(10000)
+		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 // Port is the port of an address.

@@ -85,10 +85,10 @@ func NodePorts(t *testing.T, c NodeCell) string {
 func NodeFamilies(t *testing.T, c NodeCell) string {
 	c.Program = "http"
 	for _, host := range []string{"", "::1"} {
-		s := nodeSite(t, c, fmt.Sprintf("      HOST: %q\n", host))
-		port := rig.Port(t, s.addr)
-		yaml := strings.Replace(s.text(t), fmt.Sprintf("      HOST: %q\n", strings.Split(s.addr, ":")[0]), "", 1)
-		s.Write("muster.yaml", yaml)
+		s := nodeSite(t, c, "")
+		port := rig.WidePort(t)
+		yaml := strings.Replace(s.text(t), fmt.Sprintf("HOST: %q\n", strings.Split(s.addr, ":")[0]), fmt.Sprintf("HOST: %q\n", host), 1)
+		s.Write("muster.yaml", strings.Replace(yaml, fmt.Sprintf("PORT: \"%d\"", rig.Port(t, s.addr)), fmt.Sprintf("PORT: \"%d\"", port), 1))
 		s.Up()
 		for _, from := range []string{"127.0.0.1", "[::1]"} {
 			text := ask(fmt.Sprintf("http://%s:%d/", from, port))
@@ -154,8 +154,7 @@ func NodeTickets(t *testing.T, c NodeCell) string {
 	}
 	again("before the reload")
 	clear(seen)
-	s.Next(nil)
-	s.Must("reload", "web")
+	s.Must("reload", "web") // of the same files: Node's session context is made of the script's path
 	again("after the reload")
 	s.Down()
 	return "sessions are resumed at every worker, before and after a reload"

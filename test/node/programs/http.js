@@ -13,7 +13,8 @@ const server = http.createServer((req, res) => {
     url.pathname === '/block' ? 0 : Number(url.searchParams.get('ms')));
 });
 if (process.env.PEERS) { // who was accepted by whom
-  server.on('connection', (socket) => fs.appendFileSync(process.env.PEERS, `${process.pid} ${socket.remotePort}\n`));
+  const log = fs.openSync(process.env.PEERS, 'a');
+  server.prependListener('connection', (socket) => fs.writeSync(log, `${process.pid} ${socket.remotePort}\n`));
 }
 if (process.env.MAX_CONNECTIONS) server.maxConnections = Number(process.env.MAX_CONNECTIONS);
 if (process.env.BACKLOG) server.listen({ port: process.env.PORT, host: process.env.HOST, backlog: Number(process.env.BACKLOG) });
