@@ -26,6 +26,10 @@ func (a *Attempt) Stop(rules spec.Stop) {
 	a.unwatch()
 	a.leaveSeats()
 	a.arm(rules.Timeout.D(), a.cfg.Events.Late)
+	if a.leavesQueues() {
+		a.emptyQueues(func() { a.askToEnd(rules) })
+		return
+	}
 	a.askToEnd(rules)
 }
 
