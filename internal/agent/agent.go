@@ -243,7 +243,7 @@ func (a *Agent) buildStarter() (process.Store, error) {
 }
 
 func (a *Agent) buildControl() error {
-	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels})
+	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels, Doors: a.doors})
 	var err error
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
@@ -348,3 +348,20 @@ func (a *Agent) outputs() []metrics.Output {
 
 // channels counts what workers say, for the metrics.
 func (a *Agent) channels() metrics.Channels { return metrics.Channels(a.supervisor.Channels()) }
+
+// doors counts the connections that muster deals or guards, for the metrics.
+func (a *Agent) doors() (list []metrics.Door) {
+	for app, doors := range a.supervisor.Doors() {
+		for listener, s := range doors {
+			d := metrics.Door{
+				App: app, Listener: listener, Accepted: s.Accepted, Dealt: s.Dealt, Again: s.Again, Refused: s.Refused,
+				Rescued: s.Rescued, Waiting: s.InHand,
+			}
+			for _, k := range s.Slots {
+				d.Waiting += max(0, k.Waiting)
+			}
+			list = append(list, d)
+		}
+	}
+	return list
+}

@@ -30,6 +30,20 @@ type Options struct {
 	// Channels is called at each scrape for what the channels of workers have
 	// carried; nil: it is not reported.
 	Channels func() Channels
+	// Doors is called at each scrape for the listeners whose connections muster
+	// deals or guards; nil: they are not reported.
+	Doors func() []Door
+}
+
+// Door counts the connections of a listener since the agent started, or the app.
+type Door struct {
+	App, Listener string
+	// Accepted by muster itself; Dealt to a worker that took them; offered Again, as a
+	// worker had died; Refused by a worker; Rescued from behind one that was dead or
+	// blocked.
+	Accepted, Dealt, Again, Refused, Rescued uint64
+	// Waiting now, for a worker that is free.
+	Waiting int
 }
 
 // Channels counts, over the channels of all workers, since the agent started.
@@ -165,6 +179,8 @@ const (
 	channels     = "muster_channels_adopted_total"
 	frames       = "muster_channel_frames_total"
 	messages     = "muster_messages_total"
+	connections  = "muster_connections_total"
+	waiting      = "muster_connections_waiting"
 )
 
 // table declares every metric, in the order of Reference.
@@ -189,6 +205,8 @@ func table() []metric {
 		{outputLost, "Lines that the log target did not get because it failed.", counter, []string{"app"}},
 		{channels, "Channels of workers that this agent took over: whole, or torn, so that the worker was replaced.", counter, []string{"state"}},
 		{messages, "Messages of users' code, since the agent started: heard from workers, carried to workers, and refused as a worker could not get them.", counter, []string{"kind"}},
+		{connections, "Connections of listeners that muster deals or guards: accepted by muster, dealt to workers, offered again as a worker had died, refused by a worker, rescued from behind a dead or blocked one.", counter, []string{"app", "listener", "kind"}},
+		{waiting, "Connections of these listeners that wait for a worker.", gauge, []string{"app", "listener"}},
 		{frames, "Frames from workers, since the agent started: commands that were understood, and what nobody listens to.", counter, []string{"kind"}},
 	}
 }
@@ -256,6 +274,21 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 		w.send(messages, float64(c.Carried), "carried")
 		w.send(messages, float64(c.Refused), "refused")
 	}
+	if m.opts.Doors != nil {
+		for _, d := range m.opts.Doors() {
+			w.door(d)
+		}
+	}
+}
+
+func (w *scrape) door(d Door) {
+	for _, c := range []struct {
+		kind  string
+		count uint64
+	}{{"accepted", d.Accepted}, {"dealt", d.Dealt}, {"again", d.Again}, {"refused", d.Refused}, {"rescued", d.Rescued}} {
+		w.send(connections, float64(c.count), d.App, d.Listener, c.kind)
+	}
+	w.send(waiting, float64(d.Waiting), d.App, d.Listener)
 }
 
 // counted sends what the events said.

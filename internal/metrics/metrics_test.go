@@ -42,6 +42,8 @@ func full() *Metrics {
 		return []Output{{App: "web", Stdout: 7, Stderr: 3, Bytes: 99, Lost: 2}}
 	}, Channels: func() Channels {
 		return Channels{Adopted: 4, Torn: 1, Commands: 8, Unheard: 5, Heard: 11, Carried: 12, Refused: 13}
+	}, Doors: func() []Door {
+		return []Door{{App: "web", Listener: "tcp://:80", Accepted: 21, Dealt: 22, Again: 23, Refused: 24, Rescued: 25, Waiting: 26}}
 	}})
 	hub.Publish(event.Event{Data: event.AgentStarted{}})
 	for _, phase := range []event.ReloadPhase{
@@ -71,6 +73,9 @@ func TestScrape(t *testing.T) {
 	text := scrapeText(t, full())
 	for _, want := range []string{
 		`muster_agent_info{node="n1",project="shop",version="1.2.3"} 1`,
+		`muster_connections_total{app="web",kind="again",listener="tcp://:80",node="n1",project="shop"} 23`,
+		`muster_connections_total{app="web",kind="rescued",listener="tcp://:80",node="n1",project="shop"} 25`,
+		`muster_connections_waiting{app="web",listener="tcp://:80",node="n1",project="shop"} 26`,
 		`muster_messages_total{kind="heard",node="n1",project="shop"} 11`,
 		`muster_messages_total{kind="carried",node="n1",project="shop"} 12`,
 		`muster_messages_total{kind="refused",node="n1",project="shop"} 13`,

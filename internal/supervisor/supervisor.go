@@ -198,6 +198,18 @@ func (s *Supervisor) Snapshot() []api.App {
 // Channels counts what went over the channels of the workers.
 func (s *Supervisor) Channels() attempt.Channels { return s.shared.Attempts.Channels() }
 
+// Doors are the counts of the listeners whose connections are dealt or guarded, by
+// app and address.
+func (s *Supervisor) Doors() map[string]map[string]handoff.Stats {
+	all := map[string]map[string]handoff.Stats{}
+	for _, p := range s.all() {
+		if doors := p.Doors(); len(doors) > 0 {
+			all[p.Name()] = doors
+		}
+	}
+	return all
+}
+
 // AllEnded delivers once, when every worker of every app has ended by itself:
 // the exit code of the last one (with restart: never, of the first), or
 // 128+signal.

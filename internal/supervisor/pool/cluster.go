@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"maps"
 	"os"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/primary"
@@ -104,4 +106,24 @@ func (p *Pool) releaseAsked() {
 		p.owner.After(p.primary.Release)
 		p.primary = nil
 	}
+}
+
+// Doors are the counts of the listeners whose connections are dealt or guarded, by
+// address.
+func (p *Pool) Doors() map[string]handoff.Stats {
+	stats := map[string]handoff.Stats{}
+	p.do(func() {
+		if p.primary != nil {
+			maps.Copy(stats, p.primary.Stats())
+		}
+		if p.gen == nil {
+			return
+		}
+		for _, b := range p.gen.Listeners {
+			if d := b.Door(); d != nil {
+				stats[b.Address()] = d.Stats()
+			}
+		}
+	})
+	return stats
 }

@@ -177,12 +177,13 @@ func (p *Primary) Restore() {
 	}
 }
 
-// Stats of the Doors of the listeners that were asked for, by key.
+// Stats of the Doors of the listeners that were asked for, by address.
 func (p *Primary) Stats() map[string]handoff.Stats {
 	stats := map[string]handoff.Stats{}
 	for _, s := range p.asked {
 		if s.door != nil {
-			stats[s.was.Key] = s.door.Stats()
+			address, _, _ := strings.Cut(s.text(), " ")
+			stats[address] = s.door.Stats()
 		}
 	}
 	return stats
