@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -41,7 +42,7 @@ func (s *session) upCommand() *cobra.Command {
 			if s.resume {
 				loaded, err = s.resumed(loaded, err)
 			} else if err == nil {
-				err = checkApps(loaded.Spec)
+				err = launch.CheckAll(loaded.Spec)
 			}
 			if err != nil {
 				return err

@@ -8,7 +8,6 @@ import (
 
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/launch"
-	"github.com/muster-run/muster/spec"
 )
 
 func (s *session) validateCommand() *cobra.Command {
@@ -23,7 +22,7 @@ func (s *session) validateCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := s.line().Load()
 			if err == nil {
-				err = checkApps(loaded.Spec)
+				err = launch.CheckAll(loaded.Spec)
 			}
 			if err != nil {
 				return err
@@ -49,14 +48,4 @@ func (s *session) validateCommand() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// checkApps says what cannot work on this host, before anything is started.
-func checkApps(wanted spec.Spec) error {
-	for _, app := range wanted.Apps {
-		if err := launch.Check(app); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -22,6 +22,16 @@ func Check(app spec.App) error {
 	return checkNode(app)
 }
 
+// CheckAll is Check of each app; the first that fails.
+func CheckAll(wanted spec.Spec) error {
+	for _, app := range wanted.Apps {
+		if err := Check(app); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func checkNode(app spec.App) error {
 	dealt := ""
 	if app.Balance.Deals() {
