@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/handoff"
@@ -29,7 +30,8 @@ type address struct {
 	balance spec.Balance // "": not decided yet
 	sockets []socket     // never changed in place
 	door    *handoff.Door
-	want    int // slots
+	want    int                 // slots
+	stuck   map[int]*time.Timer // tell of a slot that is blocked
 }
 
 // newAddress takes files over. On an error they are still the caller's.
@@ -131,6 +133,9 @@ func (a *address) shut() {
 	a.mu.Lock()
 	door := a.door
 	a.door = nil
+	for _, t := range a.stuck {
+		t.Stop()
+	}
 	a.mu.Unlock()
 	if door != nil {
 		door.Close()
@@ -187,12 +192,28 @@ func (s *Sockets) openDoor(a *address, l spec.Listener) error {
 	return nil
 }
 
+// blockedFor is how long a worker must be found blocked to be told of: one that is
+// only busy takes what waits as soon as new connections go elsewhere.
+const blockedFor = time.Second
+
 // blocked tells of a worker that does not take its connections.
 func (s *Sockets) blocked(a *address, l spec.Listener, slot int, stuck bool, waiting int) {
-	if stuck {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.stuck[slot]; t != nil {
+		t.Stop()
+		delete(a.stuck, slot)
+	}
+	if !stuck || a.door == nil {
+		return
+	}
+	if a.stuck == nil {
+		a.stuck = map[int]*time.Timer{}
+	}
+	a.stuck[slot] = time.AfterFunc(blockedFor, func() {
 		s.Warn(a.owner(), slot, fault.New(fault.Blocked,
 			"it takes no connections on %s: %d wait, and new ones go to other workers", l.Key(), waiting))
-	}
+	})
 }
 
 // balanceOf is what a fresh address gets. Without a Loop nothing can be dealt or

@@ -435,9 +435,10 @@ func TestBlockedIsTold(t *testing.T) {
 	s := dealing(t)
 	told := make(chan *fault.Fault, 8)
 	s.Warn = func(app string, slot int, f *fault.Fault) {
-		if app == "web" && slot == 1 {
-			told <- f
+		if app != "web" || slot != 1 {
+			t.Errorf("told of %s#%d: %v", app, slot, f)
 		}
+		told <- f
 	}
 	b := mustBind(t, s, slotted(2))
 	defer s.Release("web", []*Listener{b})
@@ -448,6 +449,9 @@ func TestBlockedIsTold(t *testing.T) {
 			break
 		}
 	}
+	at := b.at
+	s.blocked(at, b.Spec, 0, true, 3) // a worker that is well again soon is not told of
+	s.blocked(at, b.Spec, 0, false, 0)
 	select {
 	case f := <-told:
 		if f.Code != fault.Blocked || !strings.Contains(f.Text, "tcp://127.0.0.1:0") {
