@@ -20,7 +20,7 @@
 const SPARE_MS = 6000; // more than Node's keepAliveTimeout of 5 s
 const REPORT_MS = 10; // between two reports of open connections
 const ROUND_TRIP_MS = 1000; // after that an HTTP/2 client has had its first GOAWAY
-const OVERTAKEN_MS = 200; // an answer to PING overtakes HEADERS that were sent before it
+const OVERTAKEN_MS = 50; // an answer to PING overtakes HEADERS that were sent before it
 const CLOSE_MS = 2000; // a WebSocket's client has that long to answer the Close frame
 const SILENCE_MS = 250; // nothing on a WebSocket for that long, and the last word was ours
 const HEARTBEAT_BYTES = 7; // so little from a WebSocket's client is a pong, no request
@@ -32,7 +32,7 @@ const LAST_STREAM = 2 ** 31 - 1; // of a GOAWAY that only gives notice
 let draining = false;
 let limit = NaN;
 const webSockets = new Map(); // socket → what is known of it
-const sessions = new Set();
+const sessions = new Map(); // HTTP/2 session → what to do when a stream comes in
 
 /** safely makes a function that throws nothing; what went wrong stays as Node.js does it. */
 function safely(f) {
@@ -146,6 +146,8 @@ function watch(net, count) {
         writable: true,
         value(event, first, second) {
           if (event !== 'request') notice(event, first, second);
+          if (draining && event === 'stream' &&
+              hold(first, () => Reflect.apply(emit, this, arguments))) return true;
           return Reflect.apply(emit, this, arguments);
         },
       });
@@ -162,7 +164,7 @@ function begin() {
   drainResponses(http.ServerResponse.prototype);
   holdIdle(http.Server.prototype);
   safely(() => holdIdle(require('https').Server.prototype))(); // not in every build
-  for (const session of sessions) safely(retire)(session);
+  for (const session of sessions.keys()) safely(retire)(session);
   for (const [socket, talk] of webSockets) part(socket, talk);
 }
 
@@ -208,37 +210,53 @@ function holdIdle(prototype) {
   };
 }
 
-/** opened remembers an HTTP/2 session; one that comes late is given its first stream. */
+/** opened remembers an HTTP/2 session. */
 function opened(session) {
-  sessions.add(session);
+  sessions.set(session, undefined);
   session.once('close', () => sessions.delete(session));
-  if (draining) after(ROUND_TRIP_MS, () => retire(session));
+  if (draining) retire(session);
 }
 
 /**
- * retire tells an HTTP/2 client to open no more streams, and closes the session when
- * those that were on their way have come in; Node.js then waits for the open ones.
+ * retire keeps an HTTP/2 session for one more request, as an idle HTTP/1 connection is
+ * kept. Node.js reads nothing more from a session that has sent a GOAWAY and has no open
+ * stream: so the first GOAWAY, which is only a notice, goes out when a stream comes in,
+ * and that stream reaches the app when those that were on their way have come in too.
  */
 function retire(session) {
-  if (session.closed || session.destroyed) return;
   const close = session.close;
-  let closed = false;
+  const held = [];
+  let told = false;
   const finish = safely(() => {
-    if (closed) return;
-    closed = true;
-    delete session.close;
-    close.call(session);
+    if (session.close === close) return;
+    session.close = close;
+    if (!session.destroyed) session.close();
+    for (const deliver of held) deliver();
   });
+  const tell = (deliver) => {
+    if (told) return false;
+    told = true;
+    if (deliver) held.push(deliver);
+    after(ROUND_TRIP_MS, finish);
+    try {
+      session.goaway(0, LAST_STREAM);
+      session.ping(() => after(OVERTAKEN_MS, finish));
+    } catch {
+      after(0, finish);
+    }
+    return true;
+  };
   session.close = function(callback) { // called by Node.js when the server closes
     if (typeof callback === 'function') this.once('close', callback);
   };
-  after(ROUND_TRIP_MS, finish);
-  try {
-    session.goaway(0, LAST_STREAM);
-    session.ping(() => after(OVERTAKEN_MS, finish));
-  } catch {
-    finish();
-  }
+  sessions.set(session, safely(tell));
+  after(grace(session.server || {}), tell);
+}
+
+/** hold is true for a stream that deliver will give to the app a round trip later. */
+function hold(stream, deliver) {
+  const tell = stream && sessions.get(stream.session);
+  return tell !== undefined && tell(() => stream.destroyed || deliver()) === true;
 }
 
 /** upgraded remembers a WebSocket, and from then on whose word was the last on it. */
@@ -258,6 +276,13 @@ function upgraded(request, socket) {
   if (draining) part(socket, talk);
 }
 
+/** swallow takes the place of write when the Close frame is out: no data may follow it. */
+function swallow(...args) {
+  const done = args.pop();
+  if (typeof done === 'function') process.nextTick(done);
+  return true;
+}
+
 /**
  * part closes a WebSocket at a moment when nothing of either side is likely to be on
  * its way: after a silence that began with a message of ours; after a while directly
@@ -270,39 +295,45 @@ function part(socket, talk) {
   let bytes = -1;
   let since = start; // nothing came or went since then
   let done = false;
-  const leave = safely(() => {
+  const leave = () => {
     if (done) return;
     done = true;
     clearInterval(timer);
     talk.turn = undefined;
     if (!socket.writable) return;
     socket.write(CLOSE_FRAME);
-    after(CLOSE_MS, () => socket.end());
-    after(2 * CLOSE_MS, () => socket.destroy());
-  });
+    socket.end(); // at once, so that the client does not send on a closing WebSocket
+    socket.write = swallow;
+    after(CLOSE_MS, () => socket.destroy());
+  };
+  // Twice, because what is in the socket already is read in between.
+  const leaveIfQuiet = (anyway, then) => {
+    const heard = socket.bytesRead;
+    setImmediate(setImmediate, safely(() => {
+      if (anyway || socket.bytesRead === heard) leave();
+      if (then) then();
+    }));
+  };
   const look = safely(() => {
-    const now = Date.now();
+    const waited = Date.now() - start;
     const total = socket.bytesRead + socket.bytesWritten;
     if (total !== bytes) {
       bytes = total;
-      since = now;
+      since = start + waited;
     }
     const answered = socket.bytesRead - talk.heard <= HEARTBEAT_BYTES;
-    const waited = now - start;
-    if (socket.destroyed || waited >= longest ||
-        (now - since >= SILENCE_MS && (answered || waited >= longest * 5 / 8))) leave();
+    if (waited >= longest) leave();
+    else if (start + waited - since < SILENCE_MS) return;
+    else if (answered || waited >= longest * 5 / 8) leaveIfQuiet(false);
   });
   const timer = setInterval(look, SILENCE_MS / 5).unref();
-  talk.turn = (answer) => {
+  talk.turn = safely((answer) => {
     const waited = Date.now() - start;
     if (waited < longest * (answer ? 2 / 8 : 5 / 8)) return;
-    const heard = socket.bytesRead;
     socket.cork(); // so that the client reads the Close frame together with the answer
-    setImmediate(() => { // behind all that belongs to this answer
-      if (socket.bytesRead === heard || waited >= longest * 5 / 8) leave();
-      socket.uncork();
-    });
-  };
+    leaveIfQuiet(waited >= longest * 5 / 8, () => socket.uncork());
+  });
+  socket.once('close', () => clearInterval(timer));
   look();
 }
 
