@@ -26,6 +26,9 @@
 //     when the receiver comes for the next one (it has dealt with it then), one with
 //     descriptors when it is handed out. So a receiver that is killed leaves to its
 //     successor, on a copy of the same descriptor, all it had not dealt with.
+//   - With Options.Driven the one who waits asks for frames (Next) instead of being
+//     blocked (Receive). Frames that it says do no harm twice (Pass) may stay in the
+//     socket, up to 1 KiB of them, until others follow.
 //   - Options.Torn is told before the first byte of a frame that cannot leave (or,
 //     with Peek, be taken) at one stroke, and after its last.
 //

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 
 // roleEnv makes the test binary play a child instead of running tests.
 const roleEnv = "CHANNEL_TEST_ROLE"
+
+// drivenEnv makes every Conn of the tests a driven one.
+const drivenEnv = "CHANNEL_TEST_DRIVEN"
 
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(roleEnv); role {
@@ -87,6 +91,7 @@ func pair(t testing.TB, left, right Options) (a, b *Conn) {
 
 func open(t testing.TB, fd int, o Options) *Conn {
 	t.Helper()
+	o.Driven = o.Driven || os.Getenv(drivenEnv) != ""
 	c := Open(fd, o)
 	t.Cleanup(func() { c.Close() })
 	return c
@@ -106,9 +111,34 @@ func send(t testing.TB, c *Conn, text string, fds ...int) {
 	}
 }
 
+// awaitFrame is Receive in either mode. Data is the caller's to keep.
+func (c *Conn) awaitFrame(t testing.TB) (Frame, error) {
+	t.Helper()
+	ctx := within(t)
+	if !c.o.Driven {
+		return c.Receive(ctx)
+	}
+	for ctx.Err() == nil {
+		f, ok, err := c.Next()
+		if ok || err != nil {
+			f.Data = bytes.Clone(f.Data)
+			return f, err
+		}
+		c.in.mu.Lock()
+		fd := c.driven.fd
+		c.in.mu.Unlock()
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		_, _ = unix.Poll(p, 1)
+		if p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0 {
+			c.HungUp()
+		}
+	}
+	return Frame{}, ctx.Err()
+}
+
 func receive(t testing.TB, c *Conn) Frame {
 	t.Helper()
-	f, err := c.Receive(within(t))
+	f, err := c.awaitFrame(t)
 	if err != nil {
 		t.Fatalf("Receive: %v", err)
 	}
@@ -129,7 +159,7 @@ func want(t testing.TB, c *Conn, text string) {
 func wantEnd(t testing.TB, c *Conn, end error) {
 	t.Helper()
 	for range 2 {
-		if f, err := c.Receive(within(t)); !errors.Is(err, end) {
+		if f, err := c.awaitFrame(t); !errors.Is(err, end) {
 			t.Fatalf("got %.60q, %v; want %v", f.Data, err, end)
 		}
 	}
