@@ -10,6 +10,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/record"
 )
 
@@ -17,7 +18,7 @@ import (
 func (a *Attempt) Facts() record.Process {
 	return record.Process{
 		ID: a.id, Number: a.cfg.Number, Launched: a.launched, Started: a.startedAt, Ready: a.readyAt, ReadyIn: a.readyIn,
-		Needs: a.needs.words(), LineSeen: a.lineSeen,
+		Needs: a.needs.Words(), LineSeen: a.lineSeen,
 		Stopping: a.stopping, Asked: a.asked, Killed: a.killed, Exited: a.exit != nil,
 		Deadline: a.deadline, Span: a.span, Watchdog: a.watchdog,
 		Passed: a.tracker.Verdict() != health.Starting, Failures: a.tracker.InARow(),
@@ -34,7 +35,7 @@ func Adopt(ctx context.Context, cfg Config, was record.Process) *Attempt {
 	}
 	a := bare(ctx, cfg)
 	a.id, a.launched, a.startedAt, a.readyAt, a.readyIn = was.ID, was.Launched, was.Started, was.Ready, was.ReadyIn
-	a.needs, a.lineSeen = needsIn(was.Needs), was.LineSeen
+	a.needs, a.lineSeen = need.In(was.Needs), was.LineSeen
 	a.stopping, a.asked, a.killed = was.Stopping, was.Asked, was.Killed
 	a.running, a.watchdog = !was.Started.IsZero(), was.Watchdog
 	if a.node != nil {
@@ -100,7 +101,7 @@ func (a *Attempt) watchOn(left time.Duration) {
 		a.setWatchdog(a.watchdog)
 	}
 	a.watchNotify()
-	alive := aliveFor(a.app)
+	alive := need.AliveFor(a.app)
 	a.look(record.Left(a.startedAt.Add(alive), alive))
 }
 

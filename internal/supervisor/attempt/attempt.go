@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/spec"
 )
@@ -122,7 +123,7 @@ type Attempt struct {
 	startedAt time.Time
 	readyAt   time.Time
 	readyIn   time.Duration // the ready timeout in force
-	needs     need
+	needs     need.Set
 	exit      *process.Exit // the main process has ended
 	early     *process.Exit // the same, told before started
 	judging   int           // the main pid whose end is being looked into; 0: none
@@ -293,7 +294,7 @@ func (a *Attempt) lineWatch() func(api.Record) {
 	return func(rec api.Record) {
 		if !seen && pattern.MatchString(rec.Line) {
 			seen = true
-			a.post(func() { a.lineSeen = true; a.met(needOutput) })
+			a.post(func() { a.lineSeen = true; a.met(need.Output) })
 		}
 	}
 }
@@ -302,14 +303,14 @@ func (a *Attempt) lineWatch() func(api.Record) {
 func (a *Attempt) watch() {
 	a.needs = a.wanted()
 	if a.lineSeen {
-		a.needs &^= needOutput
+		a.needs &^= need.Output
 	}
 	a.arm(a.readyIn, a.readyTimeout)
 	if a.app.Watchdog > 0 {
 		a.watchdog = a.app.Watchdog.D()
 	}
 	a.watchNotify()
-	a.look(aliveFor(a.app))
+	a.look(need.AliveFor(a.app))
 }
 
 // look begins what looks at a process from outside; alive is how long it must
@@ -319,14 +320,22 @@ func (a *Attempt) look(alive time.Duration) {
 		a.watchSockets()
 	}
 	a.watchHealth()
-	if a.needs&needAlive != 0 {
-		time.AfterFunc(alive, func() { a.post(func() { a.met(needAlive) }) })
+	if a.needs&need.Alive != 0 {
+		time.AfterFunc(alive, func() { a.post(func() { a.met(need.Alive) }) })
 	}
 	a.met(0)
 }
 
+// wanted is what readiness waits for.
+func (a *Attempt) wanted() need.Set {
+	if a.node != nil {
+		return need.OfCluster(a.app)
+	}
+	return need.Of(a.app)
+}
+
 // met notes that one of the things readiness waits for has come.
-func (a *Attempt) met(n need) {
+func (a *Attempt) met(n need.Set) {
 	if !a.starting() {
 		return
 	}
@@ -355,7 +364,7 @@ func (a *Attempt) readyTimeout() {
 		return
 	}
 	f := fault.New(fault.ReadyTimeout, "not ready within %s: %s",
-		a.readyIn.Round(time.Millisecond), a.needs.missing(a.app))
+		a.readyIn.Round(time.Millisecond), a.needs.Missing(a.app))
 	if a.noAccept != nil {
 		f = f.WithFix(a.noAccept.Fix)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/record"
 )
 
@@ -234,7 +235,7 @@ func (a *Attempt) heard(conn *channel.Conn, data []byte) bool {
 		return true
 	case channel.CmdReady:
 		counts.commands.Add(1)
-		return a.settled(func() { a.met(needNotify) })
+		return a.settled(func() { a.met(need.Notify) })
 	case channel.CmdStatus:
 		counts.commands.Add(1)
 		return a.settled(func() { a.cfg.Events.Status(oneLine(frame.Text)) })

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/processtest"
+	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -84,7 +85,7 @@ func (l *line) attempt(ctx context.Context) *Attempt {
 			Warned: func(f *fault.Fault) { l.said <- "warned " + string(f.Code) },
 		},
 	})
-	a.app, a.running, a.needs = app, true, needNotify
+	a.app, a.running, a.needs = app, true, need.Notify
 	return a
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
 )
@@ -137,7 +138,7 @@ func (a *Attempt) plain(conn *channel.Conn, f channel.Frame) {
 	}
 	a.message(f.Data, f.FDs, "")
 	if string(f.Data) == `"ready"` {
-		a.settled(func() { a.met(needNotify) })
+		a.settled(func() { a.met(need.Notify) })
 	}
 }
 
@@ -200,14 +201,14 @@ func (a *Attempt) tell(state string, s primary.Server) {
 // none, unless others of its app have.
 func (a *Attempt) online() {
 	a.tell("online", primary.Server{})
-	a.awaitServers(aliveFor(a.app))
+	a.awaitServers(need.AliveFor(a.app))
 }
 
 func (a *Attempt) awaitServers(d time.Duration) {
 	later(d, func() {
 		a.post(func() {
 			if _, any := a.node.others(); !any && len(a.node.facts().Servers) == 0 {
-				a.met(needServers)
+				a.met(need.Servers)
 			}
 		})
 	})
@@ -217,7 +218,7 @@ func (a *Attempt) awaitServers(d time.Duration) {
 // listens on it must, too, but not for ever: a new release may have another port.
 func (a *Attempt) serversChanged() {
 	servers := a.node.facts().Servers
-	if a.needs&needServers == 0 || len(servers) == 0 {
+	if a.needs&need.Servers == 0 || len(servers) == 0 {
 		return
 	}
 	for _, listens := range servers {
@@ -228,7 +229,7 @@ func (a *Attempt) serversChanged() {
 	missing := a.node.missing()
 	switch {
 	case len(missing) == 0:
-		a.met(needServers)
+		a.met(need.Servers)
 	case a.node.slack == nil:
 		a.node.slack = later(serversPatience, func() { a.post(a.withoutSome) })
 	}
@@ -249,7 +250,7 @@ func (c *cluster) missing() (keys []string) {
 // withoutSome: it listens, but not on everything that its predecessor does.
 func (a *Attempt) withoutSome() {
 	a.node.slack = nil
-	if !a.starting() || a.needs&needServers == 0 {
+	if !a.starting() || a.needs&need.Servers == 0 {
 		return
 	}
 	if missing := a.node.missing(); len(missing) > 0 {
@@ -261,7 +262,7 @@ func (a *Attempt) withoutSome() {
 			return
 		}
 	}
-	a.met(needServers)
+	a.met(need.Servers)
 }
 
 // facts are what a successor must know; the same pointer while they stay the same.

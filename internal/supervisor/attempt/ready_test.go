@@ -34,41 +34,6 @@ func both(changes ...func(*spec.App)) func(*spec.App) {
 
 func port(a *spec.App) { a.Ports = []spec.Port{{Name: "http", Number: 8000, Env: "PORT"}} }
 
-// S1.12: what each mode waits for.
-func TestNeeds(t *testing.T) {
-	check := func(a *spec.App) { h := spec.DefaultHealth(); a.Health = &h }
-	for _, tt := range []struct {
-		name string
-		app  func(*spec.App)
-		want need
-	}{
-		{"auto, nothing known", nil, needAlive},
-		{"auto, listeners", listens("tcp"), needListening},
-		{"auto, a datagram socket says nothing", listens("udp"), needAlive},
-		{"auto, health", check, needProbe},
-		{"auto, listeners and health", both(listens("tcp"), check), needListening | needProbe},
-		{"auto, ports", port, needPort},
-		{"auto, health is stronger than ports", both(port, check), needProbe},
-		{"notify", mode(spec.ReadyNotify), needNotify},
-		{"notify, listeners", both(mode(spec.ReadyNotify), listens("unix")), needNotify | needListening},
-		{"notify, datagrams", both(mode(spec.ReadyNotify), listens("udp")), needNotify},
-		{"listening", both(mode(spec.ReadyListening), listens("tcp"), check), needListening},
-		{"probe", both(mode(spec.ReadyProbe), listens("tcp"), check), needProbe},
-		{"port", both(mode(spec.ReadyPort), port), needPort},
-		{"output", mode(spec.ReadyOutput), needOutput},
-		{"alive", both(mode(spec.ReadyAlive), listens("tcp")), needAlive},
-		{"a task is ready at once", both(listens("tcp"), func(a *spec.App) { a.Type = spec.Task }), 0},
-	} {
-		app := spec.DefaultApp("web")
-		if tt.app != nil {
-			tt.app(&app)
-		}
-		if got := needsOf(app); got != tt.want {
-			t.Errorf("%s: %b, want %b", tt.name, got, tt.want)
-		}
-	}
-}
-
 func TestReadyWhenAlive(t *testing.T) {
 	inRig(t, func(a *spec.App) { a.Ready.For = spec.Duration(3 * time.Second) }, func(r *rig) {
 		r.launch()

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -18,14 +19,14 @@ import (
 // every inherited listener (or has its ports).
 func (a *Attempt) watchSockets() {
 	app := a.app
-	if a.needs&needPort == 0 && len(a.cfg.Listeners) == 0 {
+	if a.needs&need.Port == 0 && len(a.cfg.Listeners) == 0 {
 		return
 	}
 	look := socketLook{
 		proc: a.proc, sys: a.cfg.Shared.Sys, ports: map[int]bool{}, ours: map[uint64]bool{},
 		patience: listenPatience,
-		accepts:  func() { a.post(func() { a.met(needListening) }) },
-		hasPorts: func() { a.post(func() { a.met(needPort) }) },
+		accepts:  func() { a.post(func() { a.met(need.Listening) }) },
+		hasPorts: func() { a.post(func() { a.met(need.Port) }) },
 		ignores:  func(idle []uint64, own []listener.Socket) { a.post(func() { a.ignoresListeners(idle, own) }) },
 	}
 	if _, ok := launch.WrapperOf(app); ok {
@@ -37,7 +38,7 @@ func (a *Attempt) watchSockets() {
 			look.inodes = append(look.inodes, l.Inode)
 		}
 	}
-	if a.needs&needPort != 0 {
+	if a.needs&need.Port != 0 {
 		for _, p := range app.Ports {
 			look.ports[p.For(a.cfg.Worker.Slot)] = true
 		}
@@ -161,6 +162,6 @@ func (a *Attempt) ignoresListeners(idle []uint64, own []listener.Socket) {
 	a.noAccept = f
 	a.cfg.Events.Warned(f)
 	if a.app.Ready.Mode == spec.ReadyAuto && len(own) > 0 {
-		a.met(needListening)
+		a.met(need.Listening)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
+	"github.com/muster-run/muster/internal/supervisor/need"
 )
 
 // watchNotify reads sd_notify until the socket is closed.
@@ -51,7 +52,7 @@ func (a *Attempt) notified(m sdnotify.Message) {
 		a.cfg.Events.Failed(fault.New(fault.Watchdog, "it reported WATCHDOG=trigger"))
 	}
 	if m.Ready {
-		a.met(needNotify)
+		a.met(need.Notify)
 	}
 }
 
@@ -104,7 +105,7 @@ func (a *Attempt) probed(res health.Result) {
 	a.tracker.Failures = rules.Failures
 	verdict := a.tracker.Observe(res)
 	if verdict == health.Healthy {
-		a.met(needProbe)
+		a.met(need.Probe)
 	}
 	if !a.Serving() {
 		return

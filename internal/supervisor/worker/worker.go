@@ -420,6 +420,7 @@ func (w *Worker) transition(to event.State, why string) {
 	w.home.Publish(w, data)
 }
 
+// Disarm ends the wait of its back-off.
 func (w *Worker) Disarm() {
 	if w.timer != nil {
 		w.timer.Stop()
@@ -435,6 +436,7 @@ func (w *Worker) AtRest() bool { return w.State == event.Stopped || w.State == e
 // String is "web#2".
 func (w *Worker) String() string { return fmt.Sprintf("%s#%d", w.home.App, w.Slot) }
 
+// At is a process of it as a fault's place: "web#2 (pid 7)".
 func (w *Worker) At(pid int) string { return fmt.Sprintf("%s (pid %d)", w, pid) }
 
 // accidentPatience bounds how long the rest of a group may finish its work
