@@ -32,6 +32,7 @@ const LAST_STREAM = 2 ** 31 - 1; // of a GOAWAY that only gives notice
 let draining = false;
 let limit = NaN;
 const webSockets = new Map(); // socket → what is known of it
+const open = new Set(); // connections of HTTP/1 servers
 const sessions = new Map(); // HTTP/2 session → what to do when a stream comes in
 
 /** safely makes a function that throws nothing; what went wrong stays as Node.js does it. */
@@ -111,15 +112,15 @@ function letGo(cluster) {
 /** reporter tells muster how many connections are open, for `least-connections`. */
 function reporter() {
   const send = process.send;
-  let open = 0;
+  let count = 0;
   let timer;
   const report = safely(() => {
     timer = undefined;
     if (!process.connected) return;
-    send.call(process, { cmd: 'MUSTER_CONNECTIONS', open }, undefined, undefined, () => {});
+    send.call(process, { cmd: 'MUSTER_CONNECTIONS', open: count }, undefined, undefined, () => {});
   });
   const change = (by) => {
-    open += by;
+    count += by;
     if (timer === undefined) timer = setTimeout(report, REPORT_MS).unref();
   };
   return (socket) => {
@@ -135,6 +136,7 @@ function watch(net, count) {
     if (event === 'upgrade') upgraded(first, second);
     else if (event === 'session') opened(first);
     else if (event === 'connection' && count) count(first);
+    if (event === 'connection' || event === 'secureConnection') connected(first);
   });
   const listen = net.Server.prototype.listen;
   net.Server.prototype.listen = function(...args) {
@@ -206,8 +208,20 @@ function holdIdle(prototype) {
   prototype.closeIdleConnections = function() {
     if (held.has(this)) return;
     held.add(this);
-    after(grace(this), () => closeIdle.call(this));
+    after(grace(this), () => {
+      closeIdle.call(this);
+      for (const socket of open) { // to Node.js one that never sent a thing is not idle
+        if (socket.server === this && socket.bytesRead === 0) socket.destroy();
+      }
+    });
   };
+}
+
+/** connected remembers a connection of a server that closes idle ones. */
+function connected(socket) {
+  if (!socket.server || !socket.server.closeIdleConnections) return;
+  open.add(socket);
+  socket.once('close', () => open.delete(socket));
 }
 
 /** opened remembers an HTTP/2 session. */
