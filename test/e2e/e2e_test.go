@@ -8,6 +8,7 @@ import (
 	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
+	"github.com/muster-run/muster/test/show/node"
 )
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
@@ -92,25 +93,25 @@ func TestKeeper(t *testing.T) {
 
 // S3: unmodified Node.js programs.
 func TestNode(t *testing.T) {
-	for i, program := range show.NodePrograms() {
-		majors, balances := show.NodeMajors(), append(show.Balances(), "")
-		c := show.NodeCell{Program: program, Node: majors[i%len(majors)], Workers: 2, Balance: balances[i%len(balances)]}
+	for i, program := range node.Programs() {
+		majors, balances := node.Majors(), append(node.Balances(), "")
+		c := node.Cell{Program: program, Node: majors[i%len(majors)], Workers: 2, Balance: balances[i%len(balances)]}
 		if program == "unix" && c.Balance == spec.BalanceSlots || program == "dgram" {
 			c.Balance = ""
 		}
-		t.Run(c.String(), func(t *testing.T) { side(t, func(t *testing.T) string { return show.NodeProgram(t, c) }) })
+		t.Run(c.String(), func(t *testing.T) { side(t, func(t *testing.T) string { return node.Program(t, c) }) })
 	}
 }
 
 func TestNodeOdd(t *testing.T) {
-	for name, cell := range show.NodeOdd() {
+	for name, cell := range node.Odd() {
 		t.Run(name, func(t *testing.T) {
-			side(t, func(t *testing.T) string { return cell(t, show.NodeCell{Workers: 2}) })
+			side(t, func(t *testing.T) string { return cell(t, node.Cell{Workers: 2}) })
 		})
 	}
-	for _, kind := range show.Rogues() {
+	for _, kind := range node.Rogues() {
 		t.Run("rogue "+kind, func(t *testing.T) {
-			side(t, func(t *testing.T) string { return show.NodeRogue(t, kind) })
+			side(t, func(t *testing.T) string { return node.Rogue(t, kind) })
 		})
 	}
 }
@@ -118,24 +119,24 @@ func TestNodeOdd(t *testing.T) {
 // The bar of product.md, 3, 5 and 7, for Node.js.
 func TestNodeUnderLoad(t *testing.T) {
 	short := [2]time.Duration{0, 20 * time.Millisecond}
-	for _, balance := range show.Balances() {
-		c := show.NodeCell{Program: "ws", Workers: 2, Balance: balance}
-		t.Run("reload "+string(balance), func(t *testing.T) { t.Log(show.NodeReloads(t, c, short, 1)) })
+	for _, balance := range node.Balances() {
+		c := node.Cell{Program: "ws", Workers: 2, Balance: balance}
+		t.Run("reload "+string(balance), func(t *testing.T) { t.Log(node.Reloads(t, c, short, 1)) })
 		c.Program = "http"
 		t.Run("kill "+string(balance), func(t *testing.T) {
-			t.Log(show.NodeKills(t, c, 700*time.Millisecond, 3*time.Second))
+			t.Log(node.Kills(t, c, 700*time.Millisecond, 3*time.Second))
 		})
 		allowed := 0
 		if balance == spec.BalanceRoundRobin {
 			allowed = 1
 		}
-		t.Run("agent killed "+string(balance), func(t *testing.T) { t.Log(show.NodeAgentKills(t, c, 2, allowed)) })
+		t.Run("agent killed "+string(balance), func(t *testing.T) { t.Log(node.AgentKills(t, c, 2, allowed)) })
 	}
 	t.Run("blocked", func(t *testing.T) {
-		t.Log(show.NodeBlocked(t, show.NodeCell{Program: "http", Workers: 2, Balance: spec.BalanceSlots}))
+		t.Log(node.Blocked(t, node.Cell{Program: "http", Workers: 2, Balance: spec.BalanceSlots}))
 	})
 	t.Run("spread", func(t *testing.T) {
-		t.Log(show.NodeSpread(t, show.NodeCell{Program: "http", Balance: spec.BalanceRoundRobin}))
+		t.Log(node.Spread(t, node.Cell{Program: "http", Balance: spec.BalanceRoundRobin}))
 	})
 }
 

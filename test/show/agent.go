@@ -196,7 +196,7 @@ func ReallyUp(t *testing.T) string {
 		_ = cmd.Wait()
 		p.NothingLeft()
 	}()
-	ok := rig.Within(3*time.Minute, func() bool { return strings.Contains(ask("http://127.0.0.1:8080/"), "release=1") })
+	ok := rig.Within(3*time.Minute, func() bool { return strings.Contains(rig.Ask("http://127.0.0.1:8080/"), "release=1") })
 	if !ok {
 		text, _ := os.ReadFile(out)
 		t.Fatalf("does not serve:\n%s", text)

@@ -28,7 +28,7 @@ func withChat(t testing.TB, yaml string) (string, chatter) {
 func (c chatter) complete(t *testing.T, p *rig.Project) (lines, processes int) {
 	t.Helper()
 	last := map[string]int{} // "out PID" → the last number recorded
-	for _, r := range records(t, p, "chat") {
+	for _, r := range p.Records("chat") {
 		who, number, ok := strings.Cut(strings.Replace(r.Line, " ", "/", 1), " ")
 		n, err := strconv.Atoi(number)
 		if !ok || err != nil {

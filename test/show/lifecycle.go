@@ -36,7 +36,7 @@ func Lifecycle(t *testing.T, p Program) string {
 	start = time.Now()
 	s.Must("reload", p.Name)
 	reload := time.Since(start)
-	disjoint(t, before, s.PIDs(p.Name))
+	rig.Disjoint(t, before, s.PIDs(p.Name))
 	if second := s.mustAnswer(t, release, 2); second == first {
 		t.Errorf("the reload changed nothing: %q", second)
 	}
@@ -44,7 +44,7 @@ func Lifecycle(t *testing.T, p Program) string {
 	before = s.PIDs(p.Name)
 	s.Must("restart", p.Name)
 	s.Healthy()
-	disjoint(t, before, s.PIDs(p.Name))
+	rig.Disjoint(t, before, s.PIDs(p.Name))
 
 	s.Must("stop", p.Name)
 	if a := s.App(p.Name); a.Status != event.AppStopped {
@@ -66,7 +66,7 @@ func (s site) mustAnswer(t *testing.T, release string, processes int) string {
 	rig.Until(t, 30*time.Second, fmt.Sprintf("answers of %d processes", processes), func() bool {
 		bodies := make(chan string, 12)
 		for range cap(bodies) { // at once, so that one worker cannot take all
-			go func() { bodies <- ask("http://" + s.addr + "/?ms=40") }()
+			go func() { bodies <- rig.Ask("http://" + s.addr + "/?ms=40") }()
 		}
 		for range cap(bodies) {
 			body := <-bodies
@@ -82,41 +82,6 @@ func (s site) mustAnswer(t *testing.T, release string, processes int) string {
 		return len(seen) >= processes || s.addr == ""
 	})
 	return got
-}
-
-// ask opens a connection of its own, and returns the body or the error.
-func ask(url string) string {
-	tr := &http.Transport{DisableKeepAlives: true}
-	defer tr.CloseIdleConnections()
-	c := http.Client{Timeout: 10 * time.Second, Transport: tr}
-	resp, err := c.Get(url)
-	if err != nil {
-		return err.Error()
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err.Error()
-	}
-	return string(body)
-}
-
-// disjoint fails when a pid of before is still there.
-func disjoint(t *testing.T, before, after map[int]int) {
-	t.Helper()
-	for slot, pid := range before {
-		for other, now := range after {
-			if pid == now {
-				t.Errorf("worker #%d (pid %d) is still there, as #%d", slot, pid, other)
-			}
-		}
-		if rig.Alive(pid) {
-			t.Errorf("the process of worker #%d (pid %d) still runs", slot, pid)
-		}
-	}
-	if len(after) < len(before) {
-		t.Errorf("ready before %v, after %v", before, after)
-	}
 }
 
 // Redis does the same for a program with a port of its own, which says by
@@ -142,7 +107,7 @@ func Redis(t *testing.T) string {
 	}
 	before := s.PIDs("redis")
 	s.Must("reload", "redis")
-	disjoint(t, before, s.PIDs("redis"))
+	rig.Disjoint(t, before, s.PIDs("redis"))
 	if !pong(0) || !pong(1) {
 		t.Error("no PONG after the reload")
 	}

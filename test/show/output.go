@@ -29,9 +29,9 @@ apps:
 `, rig.Prop(), n))
 	start := time.Now()
 	p.Run("up", "-d")
-	rig.Until(t, 2*time.Minute, "all lines are recorded", func() bool { return len(records(t, p, "chatty")) >= n })
+	rig.Until(t, 2*time.Minute, "all lines are recorded", func() bool { return len(p.Records("chatty")) >= n })
 	took := time.Since(start)
-	got := records(t, p, "chatty")
+	got := p.Records("chatty")
 	if len(got) != n {
 		t.Fatalf("%d lines printed, %d recorded", n, len(got))
 	}
@@ -42,56 +42,6 @@ apps:
 	}
 	p.Down()
 	return fmt.Sprintf("%d lines printed, %d records, %.1fs", n, len(got), took.Seconds())
-}
-
-// records reads an app's log file, and the rotated ones before it.
-func records(t *testing.T, p *rig.Project, app string) []api.Record {
-	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(p.State, "*", "logs", app+"*"))
-	slices.SortFunc(files, func(a, b string) int { // rotated ones first, by time
-		plainA, plainB := filepath.Base(a) == app+".log", filepath.Base(b) == app+".log"
-		switch {
-		case plainA == plainB:
-			return strings.Compare(a, b)
-		case plainA:
-			return 1
-		}
-		return -1
-	})
-	var all []api.Record
-	for _, f := range files {
-		all = append(all, decodeRecords(t, f)...)
-	}
-	return all
-}
-
-func decodeRecords(t *testing.T, file string) []api.Record {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.HasSuffix(file, ".zst") {
-		d, err := zstd.NewReader(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.Close()
-		if text, err = d.DecodeAll(text, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var list []api.Record
-	scan := bufio.NewScanner(bytes.NewReader(text))
-	scan.Buffer(nil, 1<<20)
-	for scan.Scan() {
-		var r api.Record
-		if err := json.Unmarshal(scan.Bytes(), &r); err != nil {
-			t.Fatalf("%s: %q is no record: %v", file, scan.Text(), err)
-		}
-		list = append(list, r)
-	}
-	return list
 }
 
 // SlowFollower follows the log without reading it, while the worker prints: it
@@ -105,7 +55,7 @@ apps:
     ready: alive
 `, rig.Prop(), n))
 	p.Up()
-	rig.Until(t, time.Minute, "the first worker's lines", func() bool { return len(records(t, p, "chatty")) >= n })
+	rig.Until(t, time.Minute, "the first worker's lines", func() bool { return len(p.Records("chatty")) >= n })
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +70,7 @@ apps:
 	write.Close()
 	start := time.Now()
 	p.Must("restart", "chatty")
-	rig.Until(t, time.Minute, "the second worker's lines", func() bool { return len(records(t, p, "chatty")) >= 2*n })
+	rig.Until(t, time.Minute, "the second worker's lines", func() bool { return len(p.Records("chatty")) >= 2*n })
 	took := time.Since(start)
 	_ = follower.Process.Kill()
 	p.Down()

@@ -37,7 +37,7 @@ func ReloadUnderLoad(t *testing.T, p Program, times int) string {
 		release := s.Next(nil)
 		s.Must("reload", p.Name)
 		longest = max(longest, run.Report().Longest)
-		disjoint(t, before, s.PIDs(p.Name))
+		rig.Disjoint(t, before, s.PIDs(p.Name))
 		run.Mark()
 		rig.Until(t, 30*time.Second, "an answer of each new worker", func() bool { return len(run.Report().PIDs()) >= 3 })
 		now := run.Report()
@@ -98,7 +98,7 @@ func gunicornHUP(t *testing.T, command string, times int) load.Report {
 		t.Fatal(err)
 	}
 	g := startAlone(t, dir, append(strings.Fields(command), "--bind", addr)...)
-	rig.Until(t, 30*time.Second, "gunicorn answers", func() bool { return strings.Contains(ask("http://"+addr+"/"), "release=") })
+	rig.Until(t, 30*time.Second, "gunicorn answers", func() bool { return strings.Contains(rig.Ask("http://"+addr+"/"), "release=") })
 	run := load.Start(load.Options{Addr: addr, Fresh: clients, Kept: clients})
 	defer run.Stop()
 	for range times {

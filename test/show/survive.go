@@ -124,7 +124,7 @@ func (v *survivor) decides() {
 	before := v.pids()
 	v.Next(nil)
 	v.Must("reload", v.app)
-	disjoint(v.t, before, v.pids())
+	rig.Disjoint(v.t, before, v.pids())
 	v.unlost(since, "reload")
 }
 
@@ -204,7 +204,7 @@ func (v *survivor) inReload() {
 		v.t.Errorf("after a reload whose agent was killed after %v: releases %v", time.Since(start), releases)
 	}
 	if !maps.Equal(before, now) { // else it was killed before the order came
-		disjoint(v.t, before, now)
+		rig.Disjoint(v.t, before, now)
 	}
 	v.unlost(since, "kill -9 of the agent in a reload")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
+	"github.com/muster-run/muster/test/show/node"
 )
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
@@ -73,45 +74,45 @@ func TestSoak(t *testing.T) {
 
 // node runs every program under every release of Node.js, in every mode and size.
 func (tb *table) node() {
-	for _, major := range show.NodeMajors() {
-		for _, program := range show.NodePrograms() {
-			for _, balance := range show.Balances() {
+	for _, major := range node.Majors() {
+		for _, program := range node.Programs() {
+			for _, balance := range node.Balances() {
 				if program == "unix" && balance == spec.BalanceSlots || program == "dgram" && balance != spec.BalanceShared {
 					continue
 				}
 				for _, n := range []int{1, 2, 8} {
-					c := show.NodeCell{Program: program, Node: major, Workers: n, Balance: balance}
-					tb.cell(c.String(), func(t *testing.T) string { return show.NodeProgram(t, c) })
+					c := node.Cell{Program: program, Node: major, Workers: n, Balance: balance}
+					tb.cell(c.String(), func(t *testing.T) string { return node.Program(t, c) })
 				}
 			}
 		}
-		for name, cell := range show.NodeOdd() {
-			c := show.NodeCell{Node: major, Workers: 2}
+		for name, cell := range node.Odd() {
+			c := node.Cell{Node: major, Workers: 2}
 			tb.cell(name+", "+c.String(), func(t *testing.T) string { return cell(t, c) })
 		}
 	}
-	for _, kind := range show.Rogues() {
-		tb.cell("rogue worker: "+kind, func(t *testing.T) string { return show.NodeRogue(t, kind) })
+	for _, kind := range node.Rogues() {
+		tb.cell("rogue worker: "+kind, func(t *testing.T) string { return node.Rogue(t, kind) })
 	}
 }
 
 func (tb *table) nodeUnderLoad() {
 	short, long := [2]time.Duration{0, 20 * time.Millisecond}, [2]time.Duration{500 * time.Millisecond, 2500 * time.Millisecond}
-	for _, balance := range show.Balances() {
-		c := show.NodeCell{Program: "ws", Workers: 2, Balance: balance}
-		tb.cell("Node.js reload, 0–20 ms: "+string(balance), func(t *testing.T) string { return show.NodeReloads(t, c, short, reloads) })
-		tb.cell("Node.js reload, 0.5–2.5 s: "+string(balance), func(t *testing.T) string { return show.NodeReloads(t, c, long, reloads) })
+	for _, balance := range node.Balances() {
+		c := node.Cell{Program: "ws", Workers: 2, Balance: balance}
+		tb.cell("Node.js reload, 0–20 ms: "+string(balance), func(t *testing.T) string { return node.Reloads(t, c, short, reloads) })
+		tb.cell("Node.js reload, 0.5–2.5 s: "+string(balance), func(t *testing.T) string { return node.Reloads(t, c, long, reloads) })
 		c.Program = "http"
 		tb.cell("Node.js workers killed for a minute: "+string(balance), func(t *testing.T) string {
-			return show.NodeKills(t, c, 700*time.Millisecond, time.Minute)
+			return node.Kills(t, c, 700*time.Millisecond, time.Minute)
 		})
 		allowed := 0
 		if balance == spec.BalanceRoundRobin {
 			allowed = 1
 		}
-		tb.cell("agent killed beside Node.js: "+string(balance), func(t *testing.T) string { return show.NodeAgentKills(t, c, kills, allowed) })
-		tb.cell("a worker blocked for 4 s: "+string(balance), func(t *testing.T) string { return show.NodeBlocked(t, c) })
-		tb.cell("200 connections: "+string(balance), func(t *testing.T) string { return show.NodeSpread(t, c) })
+		tb.cell("agent killed beside Node.js: "+string(balance), func(t *testing.T) string { return node.AgentKills(t, c, kills, allowed) })
+		tb.cell("a worker blocked for 4 s: "+string(balance), func(t *testing.T) string { return node.Blocked(t, c) })
+		tb.cell("200 connections: "+string(balance), func(t *testing.T) string { return node.Spread(t, c) })
 	}
 }
 

@@ -1,4 +1,4 @@
-package show
+package node
 
 import (
 	"bytes"
@@ -28,9 +28,19 @@ import (
 	"github.com/muster-run/muster/test/rig"
 )
 
-// NodeCell is one unmodified program of test/node/programs under one release of
+// clients of each kind in a load.
+const clients = 16
+
+// site is a deployed program: a project with releases and an address.
+type site struct {
+	*rig.Project
+	*rig.Releases
+	addr string
+}
+
+// Cell is one unmodified program of test/node/programs under one release of
 // Node.js, as so many workers, balanced in one way.
-type NodeCell struct {
+type Cell struct {
 	Program string
 	// Node is "" (the machine's), "22", "24" or "26".
 	Node    string
@@ -39,7 +49,7 @@ type NodeCell struct {
 }
 
 // String names the cell.
-func (c NodeCell) String() string {
+func (c Cell) String() string {
 	balance, node := string(c.Balance), c.Node
 	if balance == "" {
 		balance = "auto"
@@ -50,13 +60,13 @@ func (c NodeCell) String() string {
 	return fmt.Sprintf("%s, %s node, %d workers, %s", c.Program, node, c.Workers, balance)
 }
 
-// NodePrograms are those whose workers can be asked over a connection.
-func NodePrograms() []string {
+// Programs are those whose workers can be asked over a connection.
+func Programs() []string {
 	return []string{"http", "https", "http2", "express", "fastify", "ws", "socketio", "threads", "unix", "dgram"}
 }
 
-// NodeMajors are the releases of Node.js that are tried.
-func NodeMajors() []string { return []string{"", "22", "24", "26"} }
+// Majors are the releases of Node.js that are tried.
+func Majors() []string { return []string{"", "22", "24", "26"} }
 
 // Balances are the ways to balance Node.js workers.
 func Balances() []spec.Balance {
@@ -64,7 +74,7 @@ func Balances() []spec.Balance {
 }
 
 // nodeSite deploys a program; more is added to its app, indented by 4.
-func nodeSite(t testing.TB, c NodeCell, more string) site {
+func nodeSite(t testing.TB, c Cell, more string) site {
 	t.Helper()
 	from := filepath.Join(rig.Root(), "test", "node", "programs")
 	addr := rig.Addr(t)
@@ -97,9 +107,9 @@ func nodeSite(t testing.TB, c NodeCell, more string) site {
 	return s
 }
 
-// NodeProgram starts a program, has every worker answer, scales it, reloads it and
+// Program starts a program, has every worker answer, scales it, reloads it and
 // stops it.
-func NodeProgram(t *testing.T, c NodeCell) string {
+func Program(t *testing.T, c Cell) string {
 	s := nodeSite(t, c, "")
 	s.Up()
 	how := s.balances()
@@ -111,7 +121,7 @@ func NodeProgram(t *testing.T, c NodeCell) string {
 	before := s.PIDs("web")
 	release := s.Next(nil)
 	s.Must("reload", "web")
-	disjoint(t, before, s.PIDs("web"))
+	rig.Disjoint(t, before, s.PIDs("web"))
 	s.everyWorker(t, ask, release, how)
 	s.Must("scale", "web", "+1")
 	s.everyWorker(t, ask, release, how)
@@ -179,7 +189,7 @@ func (s site) everyWorker(t *testing.T, ask func() (string, error), release, how
 var answerPattern = regexp.MustCompile(`release=(\S+) pid=(\d+)`)
 
 // asker is a client for the program, with a new connection for each request.
-func (s site) asker(t *testing.T, c NodeCell) func() (string, error) {
+func (s site) asker(t *testing.T, c Cell) func() (string, error) {
 	t.Helper()
 	switch c.Program {
 	case "dgram":

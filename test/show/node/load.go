@@ -1,4 +1,4 @@
-package show
+package node
 
 import (
 	"bufio"
@@ -29,9 +29,9 @@ func dialer(network, addr string) func(context.Context, string, string) (net.Con
 	}
 }
 
-// NodeReloads reloads a program under load several times: nothing may be lost, and
+// Reloads reloads a program under load several times: nothing may be lost, and
 // after each reload every pid and the release must have changed.
-func NodeReloads(t *testing.T, c NodeCell, delay [2]time.Duration, times int) string {
+func Reloads(t *testing.T, c Cell, delay [2]time.Duration, times int) string {
 	s := nodeSite(t, c, "")
 	s.Up()
 	o := load.Options{Addr: s.addr, Fresh: clients, Kept: clients, MinDelay: delay[0], MaxDelay: delay[1], Timeout: delay[1] + 5*time.Second}
@@ -46,7 +46,7 @@ func NodeReloads(t *testing.T, c NodeCell, delay [2]time.Duration, times int) st
 		before := s.PIDs("web")
 		release := s.Next(nil)
 		s.Must("reload", "web")
-		disjoint(t, before, s.PIDs("web"))
+		rig.Disjoint(t, before, s.PIDs("web"))
 		run.Mark()
 		rig.Until(t, 30*time.Second, "answers of the new release", func() bool { return len(run.Report().PIDs()) > 0 })
 		if got := run.Report().Releases(); !slices.Equal(got, []string{release}) {
@@ -61,10 +61,10 @@ func NodeReloads(t *testing.T, c NodeCell, delay [2]time.Duration, times int) st
 	return fmt.Sprintf("%d reloads; %v", times, end)
 }
 
-// NodeKills kills a random worker again and again under load. A request may only be
+// Kills kills a random worker again and again under load. A request may only be
 // lost with a worker that had accepted its connection: the workers note the ports
 // of their clients.
-func NodeKills(t *testing.T, c NodeCell, every, span time.Duration) string {
+func Kills(t *testing.T, c Cell, every, span time.Duration) string {
 	peers := filepath.Join(t.TempDir(), "peers")
 	s := nodeSite(t, c, fmt.Sprintf("      PEERS: %q\n    restart: {limit: 0}\n", peers))
 	s.Up()
@@ -189,9 +189,9 @@ func readPeers(t *testing.T, name string) map[int]int {
 	return owners
 }
 
-// NodeAgentKills kills the agent again and again under load. allowed is how many
+// AgentKills kills the agent again and again under load. allowed is how many
 // connections may be lost at each kill.
-func NodeAgentKills(t *testing.T, c NodeCell, times int, allowed int) string {
+func AgentKills(t *testing.T, c Cell, times int, allowed int) string {
 	s := nodeSite(t, c, "")
 	s.Up()
 	workers := s.PIDs("web")
@@ -223,9 +223,9 @@ func NodeAgentKills(t *testing.T, c NodeCell, times int, allowed int) string {
 	return fmt.Sprintf("%d kills; %v", times, end)
 }
 
-// NodeBlocked has one of the workers block for 4 s under load: how many requests
+// Blocked has one of the workers block for 4 s under load: how many requests
 // wait for it?
-func NodeBlocked(t *testing.T, c NodeCell) string {
+func Blocked(t *testing.T, c Cell) string {
 	s := nodeSite(t, c, "")
 	s.Up()
 	type wait struct {
@@ -285,8 +285,8 @@ func NodeBlocked(t *testing.T, c NodeCell) string {
 	return fmt.Sprintf("%d requests; %d accepted and stuck; %d served by another worker after a wait of up to %v", n, stuck, rescued, longest.Round(time.Millisecond))
 }
 
-// NodeSpread opens 200 connections at once to 4 workers.
-func NodeSpread(t *testing.T, c NodeCell) string {
+// Spread opens 200 connections at once to 4 workers.
+func Spread(t *testing.T, c Cell) string {
 	c.Workers = 4
 	s := nodeSite(t, c, "")
 	s.Up()

@@ -1,4 +1,4 @@
-package show
+package node
 
 import (
 	"crypto/tls"
@@ -19,13 +19,13 @@ import (
 	"github.com/muster-run/muster/test/rig"
 )
 
-// NodeOdd are the cases that are no ordinary life.
-func NodeOdd() map[string]func(*testing.T, NodeCell) string {
-	return map[string]func(*testing.T, NodeCell) string{
-		"several ports": NodePorts, "IPv6 and dual stack": NodeFamilies, "address in use": NodeInUse, "TLS tickets": NodeTickets,
-		"killed with a connection": NodeUnanswered, "out of descriptors": NodeNoDescriptors, "maxConnections": NodeFull,
-		"leaves by itself": NodeLeaves, "never listens": NodeSilent, "ends by itself": NodeEnds, "threads": NodeThreads,
-		"npm start": NPMStart, "delegate": NodeDelegate,
+// Odd are the cases that are no ordinary life.
+func Odd() map[string]func(*testing.T, Cell) string {
+	return map[string]func(*testing.T, Cell) string{
+		"several ports": Ports, "IPv6 and dual stack": Families, "address in use": InUse, "TLS tickets": Tickets,
+		"killed with a connection": Unanswered, "out of descriptors": NoDescriptors, "maxConnections": Full,
+		"leaves by itself": Leaves, "never listens": Silent, "ends by itself": Ends, "threads": Threads,
+		"npm start": NPMStart, "delegate": Delegate,
 	}
 }
 
@@ -35,7 +35,7 @@ func Rogues() []string { return []string{"nonsense", "endless", "deaf", "flood"}
 // printed are the lines of an app's log that begin so, without that.
 func (s site) printed(t *testing.T, prefix string) (rest []string) {
 	t.Helper()
-	for _, r := range records(t, s.Project, "web") {
+	for _, r := range s.Records("web") {
 		if text, ok := strings.CutPrefix(r.Line, prefix); ok {
 			rest = append(rest, text)
 		}
@@ -43,9 +43,9 @@ func (s site) printed(t *testing.T, prefix string) (rest []string) {
 	return rest
 }
 
-// NodePorts: several addresses in one program, and two ports chosen by the system,
+// Ports: several addresses in one program, and two ports chosen by the system,
 // which are the same in every worker.
-func NodePorts(t *testing.T, c NodeCell) string {
+func Ports(t *testing.T, c Cell) string {
 	c.Program = "ports"
 	second := rig.Addr(t)
 	s := nodeSite(t, c, fmt.Sprintf("      PORT2: \"%d\"\n", rig.Port(t, second)))
@@ -67,13 +67,13 @@ func NodePorts(t *testing.T, c NodeCell) string {
 		addrs = append(addrs, net.JoinHostPort(host, strings.Fields(line)[1]))
 	}
 	for _, addr := range addrs {
-		if text := ask("http://" + addr + "/"); !answerPattern.MatchString(text) {
+		if text := rig.Ask("http://" + addr + "/"); !answerPattern.MatchString(text) {
 			t.Errorf("%s answers %q", addr, text)
 		}
 	}
 	s.Must("reload", "web")
 	for _, addr := range addrs {
-		if text := ask("http://" + addr + "/"); !answerPattern.MatchString(text) {
+		if text := rig.Ask("http://" + addr + "/"); !answerPattern.MatchString(text) {
 			t.Errorf("after a reload %s answers %q", addr, text)
 		}
 	}
@@ -81,8 +81,8 @@ func NodePorts(t *testing.T, c NodeCell) string {
 	return fmt.Sprintf("%d addresses served, two of them chosen by the system and kept over a reload", len(addrs))
 }
 
-// NodeFamilies: a port of every address (dual stack), and one of IPv6 only.
-func NodeFamilies(t *testing.T, c NodeCell) string {
+// Families: a port of every address (dual stack), and one of IPv6 only.
+func Families(t *testing.T, c Cell) string {
 	c.Program = "http"
 	for _, host := range []string{"", "::1"} {
 		s := nodeSite(t, c, "")
@@ -91,7 +91,7 @@ func NodeFamilies(t *testing.T, c NodeCell) string {
 		s.Write("muster.yaml", strings.Replace(yaml, fmt.Sprintf("PORT: \"%d\"", rig.Port(t, s.addr)), fmt.Sprintf("PORT: \"%d\"", port), 1))
 		s.Up()
 		for _, from := range []string{"127.0.0.1", "[::1]"} {
-			text := ask(fmt.Sprintf("http://%s:%d/", from, port))
+			text := rig.Ask(fmt.Sprintf("http://%s:%d/", from, port))
 			if want := host == "" || from == "[::1]"; answerPattern.MatchString(text) != want {
 				t.Errorf("listening on %q, %s answers %q", host, from, text)
 			}
@@ -102,9 +102,9 @@ func NodeFamilies(t *testing.T, c NodeCell) string {
 	return "dual stack answers on both, ::1 on one"
 }
 
-// NodeInUse: the address is taken. Every worker sees the system's own error, and its
+// InUse: the address is taken. Every worker sees the system's own error, and its
 // next try goes through once the address is free.
-func NodeInUse(t *testing.T, c NodeCell) string {
+func InUse(t *testing.T, c Cell) string {
 	c.Program = "errors"
 	s := nodeSite(t, c, "    ready: {mode: alive, for: 100ms}\n")
 	holder, err := net.Listen("tcp", s.addr)
@@ -118,16 +118,16 @@ func NodeInUse(t *testing.T, c NodeCell) string {
 	rig.Until(t, 10*time.Second, "each worker is told", func() bool { return len(s.printed(t, want)) >= 2*c.Workers })
 	holder.Close()
 	rig.Until(t, 10*time.Second, "each worker listens", func() bool { return len(s.printed(t, "listening")) == c.Workers })
-	if text := ask("http://" + s.addr + "/"); strings.Contains(text, "refused") {
+	if text := rig.Ask("http://" + s.addr + "/"); strings.Contains(text, "refused") {
 		t.Errorf("nobody listens: %s", text)
 	}
 	s.Down()
 	return want + " in every worker, then listening"
 }
 
-// NodeTickets: a TLS session of one worker is resumed at every other, also after a
+// Tickets: a TLS session of one worker is resumed at every other, also after a
 // reload.
-func NodeTickets(t *testing.T, c NodeCell) string {
+func Tickets(t *testing.T, c Cell) string {
 	c.Program = "https"
 	s := nodeSite(t, c, "")
 	s.Up()
@@ -160,9 +160,9 @@ func NodeTickets(t *testing.T, c NodeCell) string {
 	return "sessions are resumed at every worker, before and after a reload"
 }
 
-// NodeUnanswered: a connection given to a worker that dies before it has taken it
+// Unanswered: a connection given to a worker that dies before it has taken it
 // goes to another one.
-func NodeUnanswered(t *testing.T, c NodeCell) string {
+func Unanswered(t *testing.T, c Cell) string {
 	c.Program, c.Workers, c.Balance = "http", 2, spec.BalanceRoundRobin
 	s := nodeSite(t, c, "")
 	s.Up()
@@ -173,7 +173,7 @@ func NodeUnanswered(t *testing.T, c NodeCell) string {
 	const n = 20
 	answers := make(chan string, n)
 	for range n {
-		go func() { answers <- ask("http://" + s.addr + "/") }()
+		go func() { answers <- rig.Ask("http://" + s.addr + "/") }()
 	}
 	for range n - 1 { // one is with the suspended worker
 		if text := <-answers; !answerPattern.MatchString(text) {
@@ -200,18 +200,18 @@ func NodeUnanswered(t *testing.T, c NodeCell) string {
 	return "19 of 20 answered at once, the one that the killed worker had not taken by the other"
 }
 
-// NodeNoDescriptors: a worker that has no descriptor free refuses connections, which
+// NoDescriptors: a worker that has no descriptor free refuses connections, which
 // go to the other one.
-func NodeNoDescriptors(t *testing.T, c NodeCell) string {
+func NoDescriptors(t *testing.T, c Cell) string {
 	c.Program, c.Workers, c.Balance = "fds", 2, spec.BalanceRoundRobin
 	s := nodeSite(t, c, "    limits: {nofile: 200}\n")
 	s.Up()
-	if text := ask("http://" + s.addr + "/exhaust"); !answerPattern.MatchString(text) {
+	if text := rig.Ask("http://" + s.addr + "/exhaust"); !answerPattern.MatchString(text) {
 		t.Fatalf("answer %q", text)
 	}
 	rig.Until(t, 10*time.Second, "a worker has no descriptor left", func() bool { return len(s.printed(t, "exhausted ")) == 1 })
 	for i := range 40 {
-		if text := ask("http://" + s.addr + "/"); !answerPattern.MatchString(text) {
+		if text := rig.Ask("http://" + s.addr + "/"); !answerPattern.MatchString(text) {
 			t.Fatalf("connection %d: %q", i, text)
 		}
 	}
@@ -219,9 +219,9 @@ func NodeNoDescriptors(t *testing.T, c NodeCell) string {
 	return "40 of 40 connections answered by the other worker"
 }
 
-// NodeFull: every worker has all the connections that it wants. The others wait, at
+// Full: every worker has all the connections that it wants. The others wait, at
 // no cost, and are served when there is room.
-func NodeFull(t *testing.T, c NodeCell) string {
+func Full(t *testing.T, c Cell) string {
 	c.Program, c.Workers, c.Balance = "http", 2, spec.BalanceRoundRobin
 	s := nodeSite(t, c, "      MAX_CONNECTIONS: \"1\"\n")
 	s.Up()
@@ -241,7 +241,7 @@ func NodeFull(t *testing.T, c NodeCell) string {
 	const waiting = 8
 	answers := make(chan string, waiting)
 	for range waiting {
-		go func() { answers <- ask("http://" + s.addr + "/") }()
+		go func() { answers <- rig.Ask("http://" + s.addr + "/") }()
 	}
 	agent, span := s.Status().AgentPID, 3*time.Second
 	before := rig.CPU(t, agent)
@@ -270,8 +270,8 @@ func NodeFull(t *testing.T, c NodeCell) string {
 	return fmt.Sprintf("%d connections that nobody takes cost %.1f %% CPU, and were served later", waiting, percent)
 }
 
-// NodeLeaves: a worker that leaves by itself, in each way that Node.js knows.
-func NodeLeaves(t *testing.T, c NodeCell) string {
+// Leaves: a worker that leaves by itself, in each way that Node.js knows.
+func Leaves(t *testing.T, c Cell) string {
 	c.Program, c.Workers = "leave", 2
 	s := nodeSite(t, c, "")
 	s.Up()
@@ -331,9 +331,9 @@ func (s site) text(t *testing.T) string {
 	return string(b)
 }
 
-// NodeSilent: a program that never listens is ready, is reached by messages, and is
+// Silent: a program that never listens is ready, is reached by messages, and is
 // replaced by a reload.
-func NodeSilent(t *testing.T, c NodeCell) string {
+func Silent(t *testing.T, c Cell) string {
 	c.Program = "silent"
 	s := nodeSite(t, c, "")
 	s.Up()
@@ -346,7 +346,7 @@ func NodeSilent(t *testing.T, c NodeCell) string {
 	start := time.Now()
 	s.Must("reload", "web")
 	took := time.Since(start)
-	disjoint(t, before, s.PIDs("web"))
+	rig.Disjoint(t, before, s.PIDs("web"))
 	if took > 20*time.Second {
 		t.Errorf("the reload took %v", took)
 	}
@@ -354,9 +354,9 @@ func NodeSilent(t *testing.T, c NodeCell) string {
 	return fmt.Sprintf("ready, answers messages, reloaded in %.1fs", took.Seconds())
 }
 
-// NodeEnds: a script that has nothing more to do ends with its own code, as it would
+// Ends: a script that has nothing more to do ends with its own code, as it would
 // without muster.
-func NodeEnds(t *testing.T, c NodeCell) string {
+func Ends(t *testing.T, c Cell) string {
 	c.Program, c.Workers = "silent", 1
 	for code := range 2 {
 		s := nodeSite(t, c, "    restart: never\n")
@@ -374,12 +374,12 @@ func NodeEnds(t *testing.T, c NodeCell) string {
 	return "codes 0 and 1 passed on"
 }
 
-// NodeThreads: threads of a worker do not take themselves for workers.
-func NodeThreads(t *testing.T, c NodeCell) string {
+// Threads: threads of a worker do not take themselves for workers.
+func Threads(t *testing.T, c Cell) string {
 	c.Program = "threads"
 	s := nodeSite(t, c, "")
 	s.Up()
-	text := ask("http://" + s.addr + "/")
+	text := rig.Ask("http://" + s.addr + "/")
 	if !answerPattern.MatchString(text) || !strings.Contains(text, "thread=true") {
 		t.Errorf("answer %q", text)
 	}

@@ -1,4 +1,4 @@
-package show
+package node
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"github.com/muster-run/muster/test/rig"
 )
 
-// NodeRogue runs a worker that misuses the channel beside a good app: the agent goes
+// Rogue runs a worker that misuses the channel beside a good app: the agent goes
 // on, nobody else waits, no descriptor is left over.
-func NodeRogue(t *testing.T, kind string) string {
-	c := NodeCell{Program: "http", Workers: 2, Balance: spec.BalanceRoundRobin}
+func Rogue(t *testing.T, kind string) string {
+	c := Cell{Program: "http", Workers: 2, Balance: spec.BalanceRoundRobin}
 	other := rig.Addr(t)
 	s := nodeSite(t, c, fmt.Sprintf(`  rogue:
     dir: current
@@ -32,7 +32,7 @@ func NodeRogue(t *testing.T, kind string) string {
 	defer run.stop()
 	if kind == "deaf" || kind == "flood" { // connections that it never takes
 		for range 5 {
-			go ask("http://" + other + "/")
+			go rig.Ask("http://" + other + "/")
 		}
 	}
 	rig.For(4 * time.Second)
@@ -60,7 +60,7 @@ func NodeRogue(t *testing.T, kind string) string {
 }
 
 // NPMStart: what `npm start` would run is run itself, and serves as a cluster.
-func NPMStart(t *testing.T, c NodeCell) string {
+func NPMStart(t *testing.T, c Cell) string {
 	c.Program, c.Workers = "http", 2
 	s := nodeSite(t, c, "")
 	s.Always("package.json", `{"name": "x", "version": "1.0.0", "scripts": {"start": "node http.js"}}`)
@@ -76,14 +76,14 @@ func NPMStart(t *testing.T, c NodeCell) string {
 	return "two workers on one port, reloaded"
 }
 
-// NodeDelegate: a program that is its own primary.
-func NodeDelegate(t *testing.T, c NodeCell) string {
+// Delegate: a program that is its own primary.
+func Delegate(t *testing.T, c Cell) string {
 	c.Program, c.Workers = "delegate", 1
 	s := nodeSite(t, c, "    node: {cluster: delegate}\n")
 	s.Up()
 	rig.Until(t, 20*time.Second, "both forks listen", func() bool { return len(s.printed(t, "listening ")) == 2 })
 	rig.Until(t, 10*time.Second, "messages go both ways", func() bool { return len(s.printed(t, "answered ")) == 2 })
-	if text := ask("http://" + s.addr + "/"); !strings.Contains(text, "colour=blue") {
+	if text := rig.Ask("http://" + s.addr + "/"); !strings.Contains(text, "colour=blue") {
 		t.Errorf("answer %q", text)
 	}
 	run := startPorts(s.addr, clients)
@@ -94,7 +94,7 @@ func NodeDelegate(t *testing.T, c NodeCell) string {
 	if len(run.failures) > 0 {
 		t.Errorf("%d requests were lost in a reload of %d: %+v", len(run.failures), run.answers, run.failures[0])
 	}
-	if text := ask("http://" + s.addr + "/"); !strings.Contains(text, "release=2") {
+	if text := rig.Ask("http://" + s.addr + "/"); !strings.Contains(text, "release=2") {
 		t.Errorf("answer %q", text)
 	}
 	s.Down()
