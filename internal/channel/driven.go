@@ -185,6 +185,15 @@ func (c *Conn) HungUp() {
 	c.in.glance.over = true
 }
 
+// Stirred says that the descriptor was found readable: what Next has seen may not be
+// all any more. It is to be called for each edge, also for one at which Next is not
+// called.
+func (c *Conn) Stirred() {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.glance.fresh = false
+}
+
 // Again is how long after a call of Next that found nothing it is to be called
 // again though nothing has come, as the line in the socket is not whole; 0: it
 // need not be.

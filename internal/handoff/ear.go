@@ -109,6 +109,7 @@ func (e *Ear) ready(found uint32) {
 	if found&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		e.conn.HungUp()
 	}
+	e.conn.Stirred() // also while it is busy: this edge does not come again
 	e.hear()
 }
 
