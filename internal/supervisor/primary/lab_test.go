@@ -77,7 +77,7 @@ func newLab(t *testing.T, node string, balance spec.Balance) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{t: t, node: node, loop: loop, store: process.NewDirectStore()}
-	l.p = New(l.options(balance))
+	l.do(func() { l.p = New(l.options(balance)) })
 	t.Cleanup(func() {
 		l.do(func() { l.p.Release() })
 		if names := l.store.List(); len(names) > 0 {
@@ -154,6 +154,24 @@ func (l *lab) until(what string, ok func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+// members is how many there are.
+func (l *lab) members() (n int) {
+	l.do(func() { n = len(l.p.members) })
+	return n
+}
+
+// facts of all that was asked for.
+func (l *lab) facts() (list []record.Asked) {
+	l.do(func() { list = l.p.Facts() })
+	return list
+}
+
+// facts of a worker.
+func (w *worker) facts() (facts *record.Node) {
+	w.lab.do(func() { facts = w.member.Facts() })
+	return facts
 }
 
 // worker is one Node.js process, or a test that speaks in its place.

@@ -59,7 +59,7 @@ func TestHTTP(t *testing.T) {
 					t.Errorf("served by %v", served)
 				}
 				b.kill()
-				l.until("its end", func() bool { return len(l.p.members) == 0 })
+				l.until("its end", func() bool { return l.members() == 0 })
 				l.do(func() {
 					if len(l.p.asked) != 1 {
 						t.Error("the listener has gone with its workers")
@@ -193,7 +193,7 @@ func TestTicketKeys(t *testing.T) {
 			b.wants(keys)
 			a.kill()
 			b.kill()
-			l.until("both are gone", func() bool { return len(l.p.members) == 0 })
+			l.until("both are gone", func() bool { return l.members() == 0 })
 			c := l.start(0, script)
 			c.wants(keys)
 		}
@@ -349,8 +349,8 @@ func TestWorkerDisconnects(t *testing.T) {
 		port := a.port()
 		b.port()
 		a.tell(`0`)
-		if code := a.exit(); code != 0 || !a.member.Facts().Asked {
-			t.Errorf("exit code %d, %+v", code, a.member.Facts())
+		if code := a.exit(); code != 0 || !a.facts().Asked {
+			t.Errorf("exit code %d, %+v", code, a.facts())
 		}
 		a.saw("asked")
 		if served := ask(t, 6, "tcp", local(port)); served["2"] != 6 {
@@ -366,8 +366,8 @@ func TestProcessDisconnects(t *testing.T) {
 		a := l.start(0, serveAny+`; process.on('message', () => process.disconnect())`)
 		a.port()
 		a.tell(`0`)
-		if code := a.exit(); code != 0 || a.member.Asked() || !a.member.Facts().Gone {
-			t.Errorf("exit code %d, %+v", code, a.member.Facts())
+		if code := a.exit(); code != 0 || a.member.Asked() || !a.facts().Gone {
+			t.Errorf("exit code %d, %+v", code, a.facts())
 		}
 	})
 }

@@ -199,8 +199,8 @@ func TestAdopt(t *testing.T) {
 				a.saw(fmt.Sprintf("listening  %d 4", port))
 
 				old, loop := l.p, l.loop
-				was := []*record.Node{a.member.Facts(), b.member.Facts()}
-				asked := old.Facts()
+				was := []*record.Node{a.facts(), b.facts()}
+				asked := l.facts()
 				fds := []int{copyOf(t, a), copyOf(t, b)}
 				b.link.Ping(func() {}) // whose answer comes to the successor
 				a.close()
@@ -260,7 +260,7 @@ func TestAdoptUnanswered(t *testing.T) {
 	query := `{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"port":0,"addressType":4,"seq":1}`
 	write(t, theirs, query)
 	first := line(t, theirs)
-	was := w.member.Facts()
+	was := w.facts()
 	fd := copyOf(t, w)
 	w.close()
 	again := l.hear(0, fd, was)
@@ -370,11 +370,9 @@ func TestUnansweredGoesToAnother(t *testing.T) {
 	w, theirs := l.mute(0)
 	write(t, theirs, `{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"port":0,"addressType":4,"seq":1}`)
 	line(t, theirs)
-	l.do(func() {
-		if len(w.member.Facts().Servers) != 1 {
-			t.Error("it has no server")
-		}
-	})
+	if len(w.facts().Servers) != 1 {
+		t.Error("it has no server")
+	}
 	good := l.start(1, serveAny)
 	port := good.port()
 	answers := make(chan string, 4)
@@ -402,9 +400,11 @@ func TestResize(t *testing.T) {
 	c := l.start(3, serveAny)
 	c.port()
 	sockets := func() int { return len(l.store.List()) }
-	if sockets() != 4 || len(l.p.Inodes()) != 4 || l.p.Facts()[0].Listener.Slots != 4 {
-		t.Errorf("%q, %v, %+v", l.store.List(), l.p.Inodes(), l.p.Facts())
-	}
+	l.do(func() {
+		if sockets() != 4 || len(l.p.Inodes()) != 4 || l.p.Facts()[0].Listener.Slots != 4 {
+			t.Errorf("%q, %v, %+v", l.store.List(), l.p.Inodes(), l.p.Facts())
+		}
+	})
 	served := map[string]int{}
 	l.until("all three serve", func() bool { served[get(t, "tcp", local(port))]++; return len(served) == 3 })
 	for _, w := range []*worker{c, b} {
@@ -420,15 +420,16 @@ func TestResize(t *testing.T) {
 // Without a loop there is but the shared socket.
 func TestNoLoop(t *testing.T) {
 	l := newLab(t, "node", spec.BalanceRoundRobin)
-	l.p.o.Loop = nil
+	l.do(func() { l.p.o.Loop = nil })
 	a := l.start(0, serveAny)
 	port := a.port()
 	if who := get(t, "tcp", local(port)); who != "1" {
 		t.Errorf("%s answers", who)
 	}
-	if list := a.member.Listening(); len(list) != 1 || !strings.Contains(list[0], "(shared)") {
-		t.Errorf("%q", list)
-	}
+	l.until("it is shared", func() (ok bool) {
+		l.do(func() { ok = strings.Contains(strings.Join(a.member.Listening(), " "), "(shared)") })
+		return ok
+	})
 }
 
 // What the Store has, but no record names, was never told to anybody.
