@@ -103,6 +103,7 @@ func (a *Attempt) watchOn(left time.Duration) {
 	a.watchNotify()
 	alive := need.AliveFor(a.app)
 	a.look(record.Left(a.startedAt.Add(alive), alive))
+	a.goOn(alive)
 }
 
 // adoptPatience is the least that a starting process gets to be seen ready.

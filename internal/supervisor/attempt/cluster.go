@@ -83,13 +83,7 @@ func writePreload(path string) error {
 func (a *Attempt) join(was *record.Node) {
 	c, conn := a.node, a.channel
 	link := nodejs.NewLink(conn.Send, a.cfg.Shared.Loop.NextID)
-	c.member = a.cfg.Primary.Join(primary.Joining{
-		ID: fmt.Sprintf("%s#%d", a.app.Name, a.cfg.Worker.Slot), Slot: a.cfg.Worker.Slot, Link: link, Was: was,
-		Events: primary.Events{
-			Online:    a.online,
-			Listening: func(s primary.Server) { a.tell("listening", s) },
-		},
-	})
+	a.becomeMember(link, was)
 	if was != nil && was.Gone {
 		close(c.over)
 		return
@@ -101,6 +95,32 @@ func (a *Attempt) join(was *record.Node) {
 		Rest:  func(f channel.Frame) { a.rest(conn, f) },
 		End:   a.hungUp,
 	})
+}
+
+func (a *Attempt) becomeMember(link *nodejs.Link, was *record.Node) {
+	a.node.member = a.cfg.Primary.Join(primary.Joining{
+		ID: fmt.Sprintf("%s#%d", a.app.Name, a.cfg.Worker.Slot), Slot: a.cfg.Worker.Slot, Link: link, Was: was,
+		Events: primary.Events{
+			Online:    a.online,
+			Listening: func(s primary.Server) { a.tell("listening", s) },
+		},
+	})
+}
+
+// goOn takes up what an earlier agent waited for of a worker that is to serve: its
+// servers, for which the time of a worker without any begins anew, or its end.
+func (a *Attempt) goOn(alive time.Duration) {
+	if a.node == nil {
+		return
+	}
+	facts := a.node.facts()
+	switch {
+	case facts.Gone:
+		later(alonePatience, func() { a.post(a.alone) })
+	case facts.Online:
+		a.awaitServers(alive)
+		a.serversChanged()
+	}
 }
 
 // rest deals with a frame that is not urgent, in the goroutine of the channel's ear.

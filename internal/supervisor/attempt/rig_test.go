@@ -37,6 +37,7 @@ type rig struct {
 	app    spec.App
 	notify chan sdnotify.Message
 	a      *Attempt
+	log    *output.Log
 
 	steps chan func()
 
@@ -115,6 +116,7 @@ func inRig(t *testing.T, change func(*spec.App), test func(*rig)) {
 				step()
 			}
 		}()
+		r.log = log
 		r.a = New(t.Context(), r.config(log))
 		defer func() {
 			r.end()
