@@ -25,7 +25,10 @@ import (
 // nodeServer is an ordinary program; n is its number, max its maxConnections.
 const nodeServer = `
 const server = require('http').createServer((q, s) => {
-  if (q.url === '/block') for (const end = Date.now() + 1000; Date.now() < end;);
+  if (q.url === '/block') {
+    require('fs').writeSync(1, 'b')
+    for (const end = Date.now() + 2000; Date.now() < end;);
+  }
   s.setHeader('connection', 'close')
   s.end(process.env.N)
 })
@@ -57,6 +60,7 @@ func script(t testing.TB, text string) string {
 type nodeWorker struct {
 	*worker
 	cmd    *exec.Cmd
+	out    io.Reader // a byte when it begins to block
 	listen chan struct{}
 }
 
@@ -72,11 +76,15 @@ func startNode(t testing.TB, d *Door, name string, env ...string) *nodeWorker {
 	cmd.Stderr = os.Stderr
 	file := os.NewFile(uintptr(theirs), "channel")
 	cmd.ExtraFiles = []*os.File{file}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	file.Close()
-	n := &nodeWorker{cmd: cmd, listen: make(chan struct{}), worker: &worker{name: name, conn: channel.Open(ours, channel.Options{Peek: true, Driven: true})}}
+	n := &nodeWorker{cmd: cmd, out: out, listen: make(chan struct{}), worker: &worker{name: name, conn: channel.Open(ours, channel.Options{Peek: true, Driven: true})}}
 	n.ear = d.loop.Hear(n.conn, Hearing{First: n.first, Rest: func(f channel.Frame) { n.rest(d, f) }, End: func(error) {
 		if n.seat != nil {
 			n.seat.Gone()
@@ -127,7 +135,7 @@ func TestNodeWorkers(t *testing.T) {
 	_, d, f := roundRobin(t, DoorOptions{})
 	addr := fileAddr(t, f)
 	doomed := startNode(t, d, "doomed")
-	startNode(t, d, "w1")
+	other := startNode(t, d, "w1")
 	m := map[string]int{}
 	for range 20 {
 		text, err := get(addr, "/")
@@ -139,9 +147,15 @@ func TestNodeWorkers(t *testing.T) {
 	if m["doomed"] != 10 || m["w1"] != 10 {
 		t.Errorf("%v", m)
 	}
-	// A blocked worker has one connection under way, that its death gives to another.
-	go func() { _, _ = get(addr, "/block") }()
-	go func() { _, _ = get(addr, "/block") }()
+	// A blocked worker has one connection under way, which its death gives to another.
+	for range 2 {
+		go func() { _, _ = get(addr, "/block") }()
+	}
+	for _, w := range []*nodeWorker{doomed, other} {
+		if _, err := w.out.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var failed atomic.Int32
 	var wg sync.WaitGroup
 	for range 30 {
