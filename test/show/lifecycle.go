@@ -2,8 +2,6 @@ package show
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
