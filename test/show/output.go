@@ -3,14 +3,9 @@ package show
 import (
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
-	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/test/rig"
 )
 
