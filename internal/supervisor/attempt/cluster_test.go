@@ -110,13 +110,19 @@ func (c *crowd) key(port int) string {
 	return keys[0]
 }
 
+// look asks the attempt something in its owner's goroutine.
+func look[T any](c *crowd, ask func() T) (v T) {
+	c.do(func() { v = ask() })
+	return v
+}
+
 func (c *crowd) signals() int { return len(c.fake.Signals(c.id())) }
 
 // S3.3: it is ready once every server that it has asked for listens.
 func TestClusterReady(t *testing.T) {
 	inCrowd(t, nil, func(c *crowd) {
 		c.start()
-		if v := c.a.Node(); v.State != "none" {
+		if v := look(c, c.a.Node); v.State != "none" {
 			t.Error(v)
 		}
 		c.says(online, query(8000), query(8001), listening(8001))
@@ -124,9 +130,9 @@ func TestClusterReady(t *testing.T) {
 		c.want("node online", "node listening")
 		c.says(listening(8000))
 		c.want("node listening", "ready")
-		v := c.a.Node()
-		if v.State != "listening" || len(v.Listening) != 2 || len(c.a.Servers()) != 2 {
-			t.Error(v, c.a.Servers())
+		v := look(c, c.a.Node)
+		if v.State != "listening" || len(v.Listening) != 2 || len(look(c, c.a.Servers)) != 2 {
+			t.Error(v)
 		}
 	})
 }
@@ -191,8 +197,8 @@ func TestClusterStop(t *testing.T) {
 		c.want("node online", "node listening", "ready")
 		c.sent = nil
 		c.stop()
-		if len(c.sent) != 1 || !strings.Contains(c.sent[0], `"act":"disconnect"`) || c.signals() != 0 || !c.a.AfterDisconnect() {
-			c.Errorf("sent %q, %d signals, asked %v", c.sent, c.signals(), c.a.AfterDisconnect())
+		if len(c.sent) != 1 || !strings.Contains(c.sent[0], `"act":"disconnect"`) || c.signals() != 0 || !look(c, c.a.AfterDisconnect) {
+			c.Errorf("sent %q, %d signals", c.sent, c.signals())
 		}
 	}
 	inCrowd(t, nil, func(c *crowd) {
@@ -245,7 +251,7 @@ func TestClusterAlone(t *testing.T) {
 			c.a.hungUp(io.EOF)
 			c.pass(4 * time.Second)
 			c.want("node online", "node listening", "ready", "node disconnected")
-			if v := c.a.Node(); v.State != "disconnected" || v.Listening != nil {
+			if v := look(c, c.a.Node); v.State != "disconnected" || v.Listening != nil {
 				t.Error(v)
 			}
 			if ends {
@@ -268,7 +274,7 @@ func TestClusterLeavesByItself(t *testing.T) {
 		c.start()
 		c.says(online, query(8000), listening(8000))
 		c.pass(2 * time.Second)
-		if c.a.AfterDisconnect() || c.a.LeftByItself() {
+		if look(c, c.a.AfterDisconnect) || look(c, c.a.LeftByItself) {
 			t.Error("it has asked for nothing yet")
 		}
 		c.sent = nil
@@ -278,7 +284,7 @@ func TestClusterLeavesByItself(t *testing.T) {
 		}
 		c.a.hungUp(io.EOF)
 		c.exit(0)
-		if !c.a.AfterDisconnect() || !c.a.LeftByItself() {
+		if !look(c, c.a.AfterDisconnect) || !look(c, c.a.LeftByItself) {
 			t.Error("it has left by itself")
 		}
 	})
@@ -313,7 +319,7 @@ func TestClusterFacts(t *testing.T) {
 			t.Error(last.Number)
 		}
 		heir := Adopt(c.Context(), c.a.cfg, last)
-		if heir.Number() != 7 || !slices.Equal(heir.Servers(), c.a.Servers()) {
+		if heir.Number() != 7 || !slices.Equal(heir.Servers(), look(c, c.a.Servers)) {
 			t.Error(heir.Number(), heir.Servers())
 		}
 		last.Node = nil
