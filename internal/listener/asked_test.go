@@ -100,7 +100,7 @@ func TestAskedGroup(t *testing.T) {
 		t.Fatalf("%d sockets", len(files))
 	}
 	dial(t, net.JoinHostPort("127.0.0.1", portOf(t, files[0])), 30)
-	if counts := takenBy(t, files); sum(counts) != 30 {
+	if counts := takenBy(t, files, 30); sum(counts) != 30 {
 		t.Errorf("%v of 30", counts)
 	}
 	_, err := BindAsked(Asked{Kind: "unix", Address: filepath.Join(t.TempDir(), "s")}, 2)
