@@ -14,7 +14,14 @@ const server = http.createServer((req, res) => {
 });
 if (process.env.PEERS) { // who was accepted by whom
   const log = fs.openSync(process.env.PEERS, 'a');
-  server.prependListener('connection', (socket) => fs.writeSync(log, `${process.pid} ${socket.remotePort}\n`));
+  const note = (port) => fs.writeSync(log, `${process.pid} ${port}\n`);
+  server.prependListener('connection', (socket) => note(socket.remotePort));
+  // One that muster deals counts as accepted with the answer, which Node.js sends
+  // before there is a socket.
+  process.prependListener('internalMessage', (message, handle) => {
+    const peer = {};
+    if (message.act === 'newconn' && handle?.getpeername?.(peer) === 0) note(peer.port);
+  });
 }
 if (process.env.MAX_CONNECTIONS) server.maxConnections = Number(process.env.MAX_CONNECTIONS);
 if (process.env.BACKLOG) server.listen({ port: process.env.PORT, host: process.env.HOST, backlog: Number(process.env.BACKLOG) });
