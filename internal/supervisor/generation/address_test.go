@@ -65,15 +65,22 @@ func slotNames(app string, l spec.Listener, n int) (list []string) {
 	return list
 }
 
-// connect opens connections, which are closed with the test.
+// connect opens connections, which are closed with the test, and waits until they are
+// in the queues.
 func connect(t *testing.T, b *Listener, n int) {
 	t.Helper()
+	want := sum(waiting(t, b)) + n
 	for range n {
 		c, err := net.Dial("tcp", b.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
+	}
+	for deadline := time.Now().Add(10 * time.Second); sum(waiting(t, b)) < want; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d connections wait", sum(waiting(t, b)), want)
+		}
 	}
 }
 
