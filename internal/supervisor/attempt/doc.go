@@ -12,5 +12,16 @@
 //	            │
 //	            └ Failed: not ready in time, or the watchdog was missed
 //
+// # Node.js workers (cluster.go)
+//
+// The process of an app whose Node.js program finds cluster in its worker flavour is a
+// primary.Member from the first frame on. A loop's thread hears its channel; frames of
+// control become steps of the owner and leave the socket once they are recorded, so
+// that a successor answers what was not answered. It is ready when every server that
+// it has asked for listens, also those of its predecessor. To stop, it leaves:
+// `disconnect`, then the stop signal when its channel has ended and it lives on, or
+// when four fifths of stop.timeout are over. One that leaves unasked is replaced. What
+// it has not answered for goes to others when its channel has ended.
+//
 // After Close no event comes any more.
 package attempt
