@@ -8,7 +8,7 @@ const { once } = require('events');
 
 const [kind, story] = process.argv.slice(2);
 const result = { answered: 0, lost: 0, closing: 0, code: undefined, messages: [] };
-const env = { KIND: kind, MUSTER_DRAIN_MS: '3000', MUSTER_COUNT: story === 'count' ? '1' : '' };
+const env = { KIND: kind, MUSTER_DRAIN_MS: '3000', MUSTER_COUNT: ['count', 'silent'].includes(story) ? '1' : '' };
 if (process.env.PRELOAD) env.NODE_OPTIONS = `--no-warnings --require "${process.env.PRELOAD}"`;
 cluster.setupPrimary({ exec: path.join(__dirname, 'app.cjs') });
 const worker = cluster.fork(env);
@@ -70,13 +70,12 @@ class Talk extends Http {
 
 const stories = {
   async busy(port) { // clients that send the next request at once; it ends with the worker
-    const one = async () => {
-      const client = new Http(port);
+    const clients = Array.from({ length: 8 }, () => new Http(port));
+    await Promise.all(clients.map((client) => client.get())); // the worker has them all
+    const all = clients.map(async (client) => {
       while (!client.closing && !client.closed) await client.get();
-    };
-    const all = Array.from({ length: 8 }, one);
-    await wait(200);
-    worker.disconnect();
+    });
+    setTimeout(() => worker.disconnect(), 50);
     await Promise.all(all);
   },
   async idle(port) { // a client that was idle when the worker was asked to leave
@@ -88,9 +87,10 @@ const stories = {
   },
   async silent(port) { // a client that never sends a thing is not waited for for ever
     const client = new Http(port);
-    await once(client.socket, 'connect');
+    await once(worker, 'message'); // the worker has counted it
     worker.disconnect();
     await exited;
+    client.socket.destroy();
   },
   async talk(port) { // a WebSocket with a message every 40 ms
     const client = new Talk(port);
@@ -114,8 +114,6 @@ const stories = {
   async streams(port) { // an HTTP/2 session with three streams at a time
     const session = require('http2').connect(`http://127.0.0.1:${port}`);
     session.on('error', () => {}).on('goaway', () => { result.closing++; });
-    await once(session, 'connect');
-    setTimeout(() => worker.disconnect(), 200);
     const get = () => new Promise((resolve) => {
       const stream = session.request().resume();
       let status;
@@ -126,6 +124,8 @@ const stories = {
         resolve();
       });
     });
+    await get(); // the worker has it
+    setTimeout(() => worker.disconnect(), 50);
     while (!session.closed && !session.destroyed) await Promise.all([get(), get(), get()]);
   },
   async count(port) {
