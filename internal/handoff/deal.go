@@ -50,7 +50,11 @@ func (d *Door) match() (s *Seat, f flight, ok bool) {
 	d.free = slices.Delete(d.free, i, i+1)
 	s.queued = false
 	f = flight{d.loop.NextID(), conn}
+	if len(s.under) == 0 {
+		s.offered = time.Now()
+	}
 	s.under = append(s.under, f)
+	s.turns++
 	s.offer()
 	return s, f, true
 }
@@ -67,8 +71,11 @@ func (d *Door) pick() int {
 		d.free[0].queued = false
 		d.free = slices.Delete(d.free, 0, 1)
 	}
-	if d.policy != spec.BalanceLeast || len(d.free) == 0 {
-		return min(len(d.free), 1) - 1
+	if d.policy != spec.BalanceLeast {
+		return d.pickFirst()
+	}
+	if len(d.free) == 0 {
+		return -1
 	}
 	best := 0
 	for i, s := range d.free {
@@ -77,6 +84,19 @@ func (d *Door) pick() int {
 		}
 	}
 	return best
+}
+
+// pickFirst is the first in the line that is not ahead of others. l.mu is held.
+func (d *Door) pickFirst() int {
+	for i, s := range d.free {
+		if s.can() && !d.ahead(s) {
+			return i
+		}
+	}
+	if len(d.free) > 0 {
+		d.hold()
+	}
+	return -1
 }
 
 // load is how many connections it has; without any word from the worker nobody

@@ -60,6 +60,8 @@ type Door struct {
 	steered []int
 	short   *timer // accepting rests until then
 	warned  time.Time
+	floor   int    // no worker that counts has had fewer turns
+	held    *timer // the line is looked at again then
 }
 
 // Stats counts since the Door was opened.
@@ -131,6 +133,7 @@ func (d *Door) Join(slot int, r Receiver) *Seat {
 		s.left = true
 		return s
 	}
+	s.turns = d.most()
 	d.seats[s] = struct{}{}
 	if k := d.socket(slot); k != nil {
 		k.seats = append(k.seats, s)
@@ -194,6 +197,7 @@ func (d *Door) shut() {
 	d.closed = true
 	delete(l.doors, d)
 	l.stop(d.short)
+	l.stop(d.held)
 	d.drop(d.sockets)
 	d.sockets = nil
 	closeAll(d.hand)

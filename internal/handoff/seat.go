@@ -42,6 +42,9 @@ type Seat struct {
 	open    int // connections it has, as far as is known
 	counted bool
 	alive   time.Time // the last sign of life
+	turns   int       // connections offered, see even.go
+	offered time.Time // the oldest one under way
+	excused time.Time // until then nobody waits for it
 }
 
 // flight is a connection that was offered.
@@ -72,6 +75,7 @@ func (s *Seat) answer(id int64, taken bool) (conn int) {
 	}
 	conn = s.under[i].conn
 	s.under = slices.Delete(s.under, i, i+1)
+	s.offered = time.Now()
 	if !taken {
 		d.stats.Refused++
 		d.hand = append(d.hand, conn)

@@ -1,0 +1,68 @@
+package handoff
+
+import "time"
+
+// Longest idle first is even while workers are as quick as connections come. In a
+// burst it is not: who happens to have the processor answers at once and is at the
+// end of the line again and again, until the burst is over. So nobody may be more
+// than lead connections ahead of another one, unless that one keeps all waiting:
+// who has not answered within patience is not waited for again for a while.
+const (
+	lead     = 8
+	patience = 20 * time.Millisecond
+	excused  = time.Second
+)
+
+// ahead says that s has had so many more connections than another worker that it is
+// that one's turn. l.mu is held.
+func (d *Door) ahead(s *Seat) bool {
+	if s.turns-d.floor < lead {
+		return false // the floor never falls
+	}
+	now := time.Now()
+	d.floor = s.turns
+	for o := range d.seats {
+		if o.counts(now) {
+			d.floor = min(d.floor, o.turns)
+		} else {
+			o.turns = s.turns
+		}
+	}
+	return s.turns-d.floor >= lead
+}
+
+// counts says that others wait for s when it is behind. One that is late, refuses or
+// is blocked does not count for a while, and is not behind afterwards. l.mu is held.
+func (s *Seat) counts(now time.Time) bool {
+	if s.to == nil || s.left {
+		return false
+	}
+	late := len(s.under) > 0 && now.Sub(s.offered) >= patience
+	if late || !s.can() && len(s.under) == 0 {
+		s.excused = now.Add(excused)
+	}
+	return !now.Before(s.excused)
+}
+
+// most is how many connections the busiest worker has had. l.mu is held.
+func (d *Door) most() (turns int) {
+	for s := range d.seats {
+		turns = max(turns, s.turns)
+	}
+	return turns
+}
+
+// hold looks again when somebody may be late. l.mu is held.
+func (d *Door) hold() {
+	if d.held == nil {
+		d.held = d.loop.after(patience/4, d.release)
+	}
+}
+
+// release runs on the thread.
+func (d *Door) release() {
+	d.loop.mu.Lock()
+	defer d.loop.mu.Unlock()
+	d.held = nil
+	d.loop.touch(d)
+}
