@@ -109,23 +109,37 @@ func (b *bench) contend(c contender, fresh, kept, cost, memory *row) (err error)
 	return nil
 }
 
-var requestsLine = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
+var (
+	requestsLine = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
+	slowLine     = regexp.MustCompile(`99%\s+([\d.]+\w+)`)
+)
 
 // wrk asks as fast as it can and returns the answers in a second.
 func wrk(addr string, span time.Duration, closing bool) (float64, error) {
-	args := []string{"-t1", "-c32", "-d" + fmt.Sprint(int(span.Seconds())) + "s"}
+	rate, _, err := hammer("http://"+addr+"/", span, closing)
+	return rate, err
+}
+
+// hammer returns the answers in a second, and the time within which 99 of 100 came.
+func hammer(url string, span time.Duration, closing bool) (rate float64, slow time.Duration, err error) {
+	args := []string{"--latency", "-t1", "-c32", "-d" + fmt.Sprint(int(span.Seconds())) + "s"}
 	if closing {
 		args = append(args, "-H", "Connection: close")
 	}
-	out, err := output("wrk", append(args, "http://"+addr+"/")...)
+	out, err := output("wrk", append(args, url)...)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	m := requestsLine.FindStringSubmatch(out)
-	if m == nil || strings.Contains(out, "Non-2xx") {
-		return 0, fmt.Errorf("wrk says: %s", out)
+	m, p := requestsLine.FindStringSubmatch(out), slowLine.FindStringSubmatch(out)
+	if m == nil || p == nil || strings.Contains(out, "Non-2xx") {
+		return 0, 0, fmt.Errorf("wrk says: %s", out)
 	}
-	return strconv.ParseFloat(m[1], 64)
+	rate, err = strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, 0, err
+	}
+	slow, err = time.ParseDuration(p[1])
+	return rate, slow, err
 }
 
 func (b *bench) contenders() []contender {

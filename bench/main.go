@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -42,13 +43,14 @@ func run() int {
 		err = b.measure()
 	}
 	if err == nil && *only != "supervisors" {
-		err = b.measureClusters()
+		err = errors.Join(b.measureClusters(), b.measureBalances())
 	}
 	if err != nil {
 		return fail(err)
 	}
 	b.table.print(os.Stdout)
 	b.clusters.print(os.Stdout)
+	b.balances.print(os.Stdout)
 	return 0
 }
 
@@ -62,7 +64,9 @@ type bench struct {
 	dir, root, prop string
 	peers           []peer
 	rounds, most    int
-	table, clusters table
+	table           table // of the supervisors
+	clusters        table // of ways to run Node.js workers
+	balances        table // of ways to balance other programs
 }
 
 // stopAll ends what a failed measurement has left running.
