@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type row struct {
 // table runs cells one after the other and prints what they measured.
 type table struct {
 	t    *testing.T
+	mu   sync.Mutex
 	rows []row
 }
 
@@ -38,8 +40,33 @@ func (tb *table) cell(claim string, cell func(*testing.T) string) {
 		figures = cell(t)
 	})
 	if ran { // -run may have chosen others
-		tb.rows = append(tb.rows, row{claim, figures, ok})
+		tb.add(row{claim, figures, ok})
 	}
+}
+
+func (tb *table) add(r row) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	tb.rows = append(tb.rows, r)
+}
+
+// side runs cells that measure no times beside each other.
+type side struct {
+	*table
+	t *testing.T
+}
+
+func (tb *table) beside(name string, cells func(side)) {
+	tb.t.Run(name, func(t *testing.T) { cells(side{tb, t}) })
+}
+
+func (s side) cell(claim string, cell func(*testing.T) string) {
+	s.t.Run(strings.ReplaceAll(claim, " ", "-"), func(t *testing.T) {
+		t.Parallel()
+		figures := ""
+		defer func() { s.add(row{claim, figures, !t.Failed()}) }()
+		figures = cell(t)
+	})
 }
 
 func (tb *table) print() {
@@ -68,12 +95,12 @@ func TestSoak(t *testing.T) {
 	tb.agent()
 	tb.boot()
 	tb.keeper()
-	tb.node()
+	tb.beside("node", nodeCells)
 	tb.nodeUnderLoad()
 }
 
-// node runs every program under every release of Node.js, in every mode and size.
-func (tb *table) node() {
+// nodeCells runs every program under every release of Node.js, in every mode and size.
+func nodeCells(tb side) {
 	for _, major := range node.Majors() {
 		for _, program := range node.Programs() {
 			for _, balance := range node.Balances() {
