@@ -96,6 +96,61 @@ func TestCrashLoopGivesUp(t *testing.T) {
 	})
 }
 
+// Workers that somebody kills again and again: the back-off grows while others serve,
+// and is cut short when nobody does. It is no crash loop.
+func TestSomebodyServes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 2))
+		kill := func(slot int) {
+			w.pass(1100 * time.Millisecond) // it is ready
+			w.crash("web", slot, -1, syscall.SIGKILL)
+		}
+		for range 12 {
+			kill(1)
+			w.wantStates("web", "ready backoff")
+			w.pass(time.Until(*w.workers("web")[1].Next))
+		}
+		kill(1)
+		if left := time.Until(*w.workers("web")[1].Next); left < 20*time.Second {
+			t.Errorf("the back-off has grown to %s only", left)
+		}
+		kill(0)
+		w.pass(time.Millisecond)
+		w.wantStates("web", "backoff starting") // the other has waited for a second already
+		for range 12 {
+			w.pass(1100 * time.Millisecond)
+			if w.states("web") != "ready ready" {
+				t.Fatalf("states %s", w.states("web"))
+			}
+			w.crash("web", 0, -1, syscall.SIGKILL)
+			w.crash("web", 1, -1, syscall.SIGKILL)
+			for _, v := range w.workers("web") {
+				if v.Next == nil || time.Until(*v.Next) > time.Second {
+					t.Fatalf("%+v", v)
+				}
+			}
+			w.pass(time.Second)
+		}
+	})
+}
+
+// One that does not come up waits as long as ever, though nobody serves.
+func TestNobodyServesTheSooner(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.apply(app("web", 2))
+		w.fake.FailStart(func(process.Command) error { return fault.New(fault.CommandNotFound, "gone: %w", syscall.ENOENT) })
+		w.pass(2 * time.Second)
+		w.crash("web", 0, 3, 0)
+		w.pass(8 * time.Second)
+		before := *w.workers("web")[0].Next
+		w.crash("web", 1, 3, 0)
+		w.pass(time.Millisecond)
+		if v := w.workers("web")[0]; v.State != event.Backoff || !v.Next.Equal(before) {
+			t.Errorf("%+v, it was to wait until %s", v, before)
+		}
+	})
+}
+
 // An executable that is missing at one restart and back at the next.
 func TestExecFailsOnceThenSucceeds(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -17,7 +18,7 @@ import (
 
 // Accident is the end of a process that nobody asked for.
 type Accident struct {
-	Early bool // before ready or before min_uptime: a failed start
+	Early bool // a failed start: before ready, or before min_uptime unless it was felled
 	Sound bool // it was ready for reset_after: the back-off starts anew
 	Clean bool // exit code 0, and muster did not condemn it
 	Ran   time.Duration
@@ -39,7 +40,7 @@ func Judge(e End) Accident {
 	rules, ready := e.App.Restart, !e.ReadyAt.IsZero()
 	up := e.Exit.Time.Sub(e.StartedAt)
 	a := Accident{
-		Early: !ready || up < rules.MinUptime.D(), Ran: up,
+		Early: !ready || up < rules.MinUptime.D() && !felled(e), Ran: up,
 		Sound: ready && e.Exit.Time.Sub(e.ReadyAt) >= rules.ResetAfter.D(),
 		Clean: e.Exit.Code == 0 && e.Verdict == nil,
 		Fault: e.Verdict,
@@ -63,6 +64,32 @@ func Judge(e End) Accident {
 		a.Fault = a.Fault.WithOutput(e.Lines)
 	}
 	return a
+}
+
+// felled: a signal that no program meets by a mistake of its own has ended it, and
+// muster did not send that. What somebody else (the kernel, when memory is short, too)
+// does to a worker that was ready says nothing of how it starts.
+func felled(e End) bool {
+	switch e.Exit.Signal {
+	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+		return e.Verdict == nil
+	}
+	return false
+}
+
+// aloneMax is the longest that a slot whose last run had been ready waits while no
+// worker of its app is ready: then there is nobody to leave the work to.
+const aloneMax = time.Second
+
+// Shorten is how much of a wait is left for a slot of an app that nobody serves, when
+// since of it are over. restart.delay is waited in any case; and the answer for a task,
+// and for a slot whose last start failed, is the whole rest: what does not come up
+// serves nobody the sooner.
+func Shorten(app spec.App, t record.Tries, delay, since time.Duration) time.Duration {
+	if app.Type == spec.Service && t.Row == 0 {
+		delay = min(delay, max(aloneMax, app.Restart.Delay.D()))
+	}
+	return max(0, delay-since)
 }
 
 // Failed counts one more accident and says how long to wait, or to give up: limit

@@ -1,9 +1,12 @@
 package backoff
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
@@ -67,6 +70,64 @@ func TestNoLimit(t *testing.T) {
 		var up bool
 		if n, _, up = Failed(n, Accident{Early: true}, rules, 0); up || len(n.Runs) > 0 {
 			t.Fatalf("%+v", n)
+		}
+	}
+}
+
+// What somebody else ends soon after it was ready is no failed start; what ends by
+// itself, or by muster's verdict, is.
+func TestFailedStart(t *testing.T) {
+	began := time.Unix(1000, 0)
+	soon, late := began.Add(500*time.Millisecond), began.Add(5*time.Second)
+	verdict := fault.New(fault.Unhealthy, "it is ill")
+	for name, tt := range map[string]struct {
+		exit    process.Exit
+		ready   bool
+		verdict *fault.Fault
+		early   bool
+	}{
+		"killed":                    {exit: process.Exit{Code: -1, Signal: syscall.SIGKILL, Time: soon}, ready: true},
+		"terminated":                {exit: process.Exit{Code: -1, Signal: syscall.SIGTERM, Time: soon}, ready: true},
+		"killed before ready":       {exit: process.Exit{Code: -1, Signal: syscall.SIGKILL, Time: late}, early: true},
+		"its own mistake":           {exit: process.Exit{Code: -1, Signal: syscall.SIGSEGV, Time: soon}, ready: true, early: true},
+		"its own end":               {exit: process.Exit{Code: 1, Time: soon}, ready: true, early: true},
+		"by verdict":                {exit: process.Exit{Code: -1, Signal: syscall.SIGKILL, Time: soon}, ready: true, verdict: verdict, early: true},
+		"its own mistake, and late": {exit: process.Exit{Code: -1, Signal: syscall.SIGSEGV, Time: late}, ready: true},
+	} {
+		e := End{App: spec.DefaultApp("web"), Exit: tt.exit, StartedAt: began, Verdict: tt.verdict}
+		if tt.ready {
+			e.ReadyAt = began.Add(time.Millisecond)
+		}
+		if a := Judge(e); a.Early != tt.early {
+			t.Errorf("%s: failed start %v", name, a.Early)
+		}
+	}
+}
+
+// Where nobody serves, only a slot that comes up is waited for less.
+func TestShorten(t *testing.T) {
+	const s = time.Second
+	task := func(a *spec.App) { a.Type = spec.Task }
+	slow := func(a *spec.App) { a.Restart.Delay = spec.Duration(10 * s) }
+	for name, tt := range map[string]struct {
+		change             func(*spec.App)
+		row                int
+		delay, since, want time.Duration
+	}{
+		"long":                  {delay: 25 * s, want: s},
+		"some of it is over":    {delay: 25 * s, since: s / 4, want: 3 * s / 4},
+		"over":                  {delay: 25 * s, since: 9 * s},
+		"short":                 {delay: s / 10, want: s / 10},
+		"does not come up":      {row: 1, delay: 25 * s, since: s, want: 24 * s},
+		"task":                  {change: task, delay: 25 * s, since: s, want: 24 * s},
+		"it is to wait so long": {change: slow, delay: 25 * s, want: 10 * s},
+	} {
+		app := spec.DefaultApp("web")
+		if tt.change != nil {
+			tt.change(&app)
+		}
+		if got := Shorten(app, record.Tries{Count: 3, Row: tt.row}, tt.delay, tt.since); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
 	}
 }

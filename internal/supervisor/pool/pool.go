@@ -116,7 +116,7 @@ func (p *Pool) moveIn() {
 		Post: p.post, After: p.owner.After, Number: func() int { p.started++; return p.started },
 		Publish: func(w *worker.Worker, data event.Data) { p.publish(w, data) },
 		Warn:    p.warn, Renew: p.replace, Ended: p.restoreSockets,
-		Primary: p.primaryFor, Before: p.before,
+		Primary: p.primaryFor, Before: p.before, Serves: p.anyReady,
 	}
 }
 
@@ -167,6 +167,7 @@ func (p *Pool) settle() {
 		p.rollout.check()
 	}
 	p.line.Advance(func() bool { return p.rollout == nil })
+	p.hurry()
 	p.tidy()
 	p.fitSockets()
 	p.releaseListeners()
@@ -182,6 +183,21 @@ func (p *Pool) settle() {
 		p.changed = false
 		p.shared.Changed(p.name, p.end())
 	}
+}
+
+// hurry cuts waits short while nobody serves.
+func (p *Pool) hurry() {
+	if p.anyReady() {
+		return
+	}
+	for _, w := range p.workers() {
+		w.Hurry()
+	}
+}
+
+// anyReady: a worker is ready, of whatever generation.
+func (p *Pool) anyReady() bool {
+	return slices.ContainsFunc(p.workers(), func(w *worker.Worker) bool { return w.State == event.Ready })
 }
 
 // tidy forgets replaced workers that are gone, and slots beyond the pool's size.

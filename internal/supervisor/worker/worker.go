@@ -41,6 +41,8 @@ type Home struct {
 	// Before are the servers of its predecessor in the slot, and whether any worker
 	// of the app listens anywhere.
 	Before func(w *Worker) (keys []string, any bool)
+	// Serves: a worker of the app is ready.
+	Serves func() bool
 	// Publish tells of a worker.
 	Publish func(w *Worker, data event.Data)
 	// Warn publishes a fault that stopped nothing else.
@@ -377,6 +379,9 @@ func (w *Worker) retry(a backoff.Accident) {
 		w.fail(f.At(w.String()))
 		return
 	}
+	if !w.home.Serves() {
+		delay = backoff.Shorten(w.Gen.Release.App, next, delay, 0)
+	}
 	w.Next, w.Delay = time.Now().Add(delay), delay
 	why := "exit code 0"
 	if a.Fault != nil {
@@ -389,6 +394,22 @@ func (w *Worker) retry(a backoff.Accident) {
 // wait has the worker started after a delay.
 func (w *Worker) wait(delay time.Duration) {
 	w.timer = time.AfterFunc(delay, func() { w.home.Post(w.backoffOver) })
+}
+
+// Hurry is called while no worker of the app is ready: what is left of the back-off
+// may be cut short.
+func (w *Worker) Hurry() {
+	if w.State != event.Backoff {
+		return
+	}
+	now := time.Now()
+	since := w.Delay - w.Next.Sub(now)
+	left := backoff.Shorten(w.Gen.Release.App, *w.Tries, w.Delay, since)
+	if next := now.Add(left); next.Before(w.Next) {
+		w.Disarm()
+		w.Next, w.Delay = next, since+left
+		w.wait(left)
+	}
 }
 
 func (w *Worker) backoffOver() {

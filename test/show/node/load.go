@@ -66,7 +66,7 @@ func Reloads(t *testing.T, c Cell, delay [2]time.Duration, times int) string {
 // of their clients.
 func Kills(t *testing.T, c Cell, every, span time.Duration) string {
 	peers := filepath.Join(t.TempDir(), "peers")
-	s := nodeSite(t, c, fmt.Sprintf("      PEERS: %q\n    restart: {limit: 0}\n", peers))
+	s := nodeSite(t, c, fmt.Sprintf("      PEERS: %q\n", peers))
 	s.Up()
 	agent := s.Status().AgentPID
 	descriptors := rig.Descriptors(t, agent)
