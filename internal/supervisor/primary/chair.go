@@ -19,10 +19,19 @@ type chair struct {
 	dealt    *atomic.Uint64
 	answered nodejs.Answered // answer, made once
 
+	// mu is held while the Door hands out the seat: it may deal, and an answer may
+	// come, before Join has returned. That takes no longer than the Door's own lock.
 	mu   sync.Mutex
 	seat *handoff.Seat
-	// early is what was to be done at the seat before Join had returned it.
-	early []func(*handoff.Seat)
+}
+
+// sit takes a seat of a slot at a Door.
+func sit(door *handoff.Door, slot int, c *chair) *chair {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered = c.answer
+	c.seat = door.Join(slot, c)
+	return c
 }
 
 // Give implements handoff.Receiver.
@@ -32,50 +41,21 @@ func (c *chair) Give(id int64, conn int) error {
 
 // Ping implements handoff.Receiver.
 func (c *chair) Ping() error {
-	return c.link.Ping(func() { c.at((*handoff.Seat).Alive) })
+	return c.link.Ping(func() { c.at().Alive() })
 }
 
 func (c *chair) answer(id int64, taken bool) {
 	if taken {
 		c.dealt.Add(1)
 	}
-	c.mu.Lock()
-	seat := c.seat
-	c.mu.Unlock()
-	if seat != nil { // without a closure, as this is hot
-		seat.Answer(id, taken)
-		return
-	}
-	c.at(func(s *handoff.Seat) { s.Answer(id, taken) })
+	c.at().Answer(id, taken)
 }
 
-func (c *chair) leave()        { c.at((*handoff.Seat).Leave) }
-func (c *chair) gone()         { c.at((*handoff.Seat).Gone) }
-func (c *chair) load(open int) { c.at(func(s *handoff.Seat) { s.Load(open) }) }
-
-// at does something at the seat, now or as soon as there is one.
-func (c *chair) at(do func(*handoff.Seat)) {
+// at is the seat.
+func (c *chair) at() *handoff.Seat {
 	c.mu.Lock()
-	seat := c.seat
-	if seat == nil {
-		c.early = append(c.early, do)
-	}
-	c.mu.Unlock()
-	if seat != nil {
-		do(seat)
-	}
-}
-
-// take sets the seat.
-func (c *chair) take(seat *handoff.Seat) {
-	c.mu.Lock()
-	c.seat = seat
-	early := c.early
-	c.early = nil
-	c.mu.Unlock()
-	for _, do := range early {
-		do(seat)
-	}
+	defer c.mu.Unlock()
+	return c.seat
 }
 
 // closeAll closes descriptors.

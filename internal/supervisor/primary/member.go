@@ -230,13 +230,10 @@ func (m *Member) sit(pl *place) {
 	if s.door == nil || pl.chair != nil {
 		return
 	}
-	c := &chair{link: m.j.Link, key: s.was.Key, dealt: &m.dealt}
-	c.answered = c.answer
+	pl.chair = sit(s.door, m.j.Slot, &chair{link: m.j.Link, key: s.was.Key, dealt: &m.dealt})
 	m.mu.Lock()
-	m.chairs = append(m.chairs, c)
-	m.mu.Unlock()
-	pl.chair = c
-	c.take(s.door.Join(m.j.Slot, c))
+	defer m.mu.Unlock()
+	m.chairs = append(m.chairs, pl.chair)
 }
 
 // listening notes that a server listens.
@@ -292,7 +289,7 @@ func (m *Member) drop(pl *place) {
 	delete(m.servers, pl.server.was.Key)
 	pl.server.users--
 	if pl.chair != nil {
-		pl.chair.leave()
+		pl.chair.at().Leave()
 	}
 }
 
@@ -331,7 +328,7 @@ func (m *Member) Leave() {
 func (m *Member) stand() {
 	for _, pl := range m.servers {
 		if pl.chair != nil {
-			pl.chair.leave()
+			pl.chair.at().Leave()
 		}
 	}
 }
@@ -349,7 +346,7 @@ func (m *Member) Gone() {
 	m.chairs = nil
 	m.mu.Unlock()
 	for _, c := range chairs {
-		c.gone()
+		c.at().Gone()
 	}
 	m.facts.Servers = m.keys()
 	clear(m.servers)
@@ -388,12 +385,6 @@ func (m *Member) Listening() []string {
 	return list
 }
 
-// Keys are those of its servers, and whether they listen; empty: it has none.
-func (m *Member) Keys() map[string]bool { return m.Facts().Servers }
-
-// Asked is exitedAfterDisconnect: its end was asked for, by muster or by itself.
-func (m *Member) Asked() bool { return m.facts.Asked || m.facts.Left }
-
 // Dealt counts the connections that it has taken from muster. Safe for concurrent use.
 func (m *Member) Dealt() uint64 { return m.dealt.Load() }
 
@@ -422,7 +413,7 @@ func (m *Member) First(data []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.chairs {
-		c.load(open)
+		c.at().Load(open)
 	}
 	return true
 }

@@ -52,7 +52,7 @@ func TestHTTP(t *testing.T) {
 					}
 				})
 				l.do(a.member.Leave)
-				if code := a.exit(); code != 0 || !a.member.Asked() {
+				if code := a.exit(); code != 0 || !a.facts().Left {
 					t.Errorf("exit code %d", code)
 				}
 				if served := ask(t, 10, "tcp", local(port)); served["2"] != 10 {
@@ -366,8 +366,8 @@ func TestProcessDisconnects(t *testing.T) {
 		a := l.start(0, serveAny+`; process.on('message', () => process.disconnect())`)
 		a.port()
 		a.tell(`0`)
-		if code := a.exit(); code != 0 || a.member.Asked() || !a.facts().Gone {
-			t.Errorf("exit code %d, %+v", code, a.facts())
+		if code, f := a.exit(), a.facts(); code != 0 || f.Asked || f.Left || !f.Gone {
+			t.Errorf("exit code %d, %+v", code, f)
 		}
 	})
 }

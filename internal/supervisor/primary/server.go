@@ -95,7 +95,7 @@ func (p *Primary) bind(key string, a listener.Asked, index int) (*server, error)
 		return nil, p.otherApp(l, fault.From(err))
 	}
 	s := &server{p: p, files: files, was: record.Asked{
-		Key: key, Index: index, Only6: a.Only6, Readable: a.Readable, Writable: a.Writable,
+		Key: key, Index: index,
 		Listener: record.Listener{Spec: l, Addr: listener.Addr(files[0]), Balance: balance, Slots: slots},
 	}}
 	s.was.Listener.Inode, err = listener.Inode(files[0])

@@ -275,8 +275,8 @@ func TestAdoptUnanswered(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	l.do(func() {
-		if len(again.member.Keys()) != 1 || l.p.asked[0].users != 1 {
-			t.Errorf("%v, %d users", again.member.Keys(), l.p.asked[0].users)
+		if facts := again.member.Facts(); len(facts.Servers) != 1 || l.p.asked[0].users != 1 {
+			t.Errorf("%v, %d users", facts.Servers, l.p.asked[0].users)
 		}
 	})
 }

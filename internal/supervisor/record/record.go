@@ -76,10 +76,6 @@ type Asked struct {
 	// Listener stands for how it was bound; Index tells several of port 0 apart.
 	Listener Listener `json:"listener"`
 	Index    int      `json:"index,omitempty"`
-	// Only6: IPV6_V6ONLY; Readable and Writable of a UNIX socket, for everybody.
-	Only6    bool `json:"only6,omitempty"`
-	Readable bool `json:"readable,omitempty"`
-	Writable bool `json:"writable,omitempty"`
 	// Data of the first worker that asked (TLS ticket keys), for all others.
 	Data []byte `json:"data,omitempty"`
 }

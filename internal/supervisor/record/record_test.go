@@ -53,7 +53,7 @@ func golden() Pool {
 		Started: 3,
 		Asked: []Asked{{
 			Key: "k", Listener: Listener{Spec: spec.Listener{Network: "tcp", Address: ":80"}, Inode: 9, Addr: "[::]:80", Balance: spec.BalanceSlots, Slots: 2},
-			Index: 1, Only6: true, Readable: true, Writable: true, Data: []byte("t"),
+			Index: 1, Data: []byte("t"),
 		}},
 	}
 }
