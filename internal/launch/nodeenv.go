@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/launch/shell"
@@ -141,8 +142,15 @@ func addNode(env map[string]string, w Worker, s serving) error {
 	if options != "" {
 		env["NODE_OPTIONS"] = strings.TrimSpace(env["NODE_OPTIONS"] + options)
 	}
+	if cluster == spec.NodeOn && strings.Contains(options, " --require ") {
+		env["MUSTER_DRAIN_MS"] = strconv.FormatInt(drainTime(w.App.Stop.Timeout.D()).Milliseconds(), 10)
+	}
 	return nil
 }
+
+// drainTime is how long the preload may hold idle connections: shorter than until the
+// stop signal comes, which is sent at 0.8 of the stop timeout in any case.
+func drainTime(stop time.Duration) time.Duration { return stop * 6 / 10 }
 
 // modeOf is the serialization that the environment, or the command line, asks for.
 func modeOf(env map[string]string, s serving) string {

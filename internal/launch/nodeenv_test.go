@@ -25,9 +25,10 @@ func worker(a spec.App, environ ...string) Worker {
 
 func TestNodeEnvironment(t *testing.T) {
 	a := nodeApp("/srv", "node x.js")
-	env := envOf(t, worker(a, "NODE_CHANNEL_FD=9", "NODE_UNIQUE_ID=9", "NODE_CHANNEL_SERIALIZATION_MODE=advanced", "MUSTER_COUNT=1"))
+	env := envOf(t, worker(a, "NODE_CHANNEL_FD=9", "NODE_UNIQUE_ID=9", "NODE_CHANNEL_SERIALIZATION_MODE=advanced", "MUSTER_COUNT=1", "MUSTER_DRAIN_MS=9"))
 	want := map[string]string{
 		"NODE_CHANNEL_FD": "4", "NODE_UNIQUE_ID": "3", "MUSTER_CHANNEL_FD": "4", "NODE_APP_INSTANCE": "0",
+		"MUSTER_DRAIN_MS": "18000",
 		"NODE_OPTIONS": "--inspect-port=9232 --require /run/m/preload.cjs",
 		"MUSTER_APP":   "web", "MUSTER_WORKER": "0", "MUSTER_GENERATION": "0", "MUSTER_RELEASE": "", "PWD": "/srv",
 	}
@@ -47,7 +48,7 @@ func TestNodeEnvironment(t *testing.T) {
 		w := worker(a)
 		change(&w)
 		env := envOf(t, w)
-		for _, name2 := range []string{"NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "NODE_OPTIONS", "MUSTER_COUNT"} {
+		for _, name2 := range []string{"NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "NODE_OPTIONS", "MUSTER_COUNT", "MUSTER_DRAIN_MS"} {
 			if v, ok := env[name2]; ok {
 				t.Errorf("%s: %s=%s", name, name2, v)
 			}
@@ -83,6 +84,15 @@ func TestNodeOptions(t *testing.T) {
 		if got := envOf(t, worker(a, environ...))["NODE_OPTIONS"]; got != tt.want {
 			t.Errorf("%s with %q: %q, want %q", tt.line, tt.options, got, tt.want)
 		}
+	}
+	a := nodeApp("/srv", "node x.js")
+	a.Stop.Timeout = spec.Duration(5 * time.Second)
+	if got := envOf(t, worker(a))["MUSTER_DRAIN_MS"]; got != "3000" {
+		t.Errorf("idle connections are held for %q", got)
+	}
+	a.Node.NoDrain = true
+	if got, ok := envOf(t, worker(a, "MUSTER_DRAIN_MS=9"))["MUSTER_DRAIN_MS"]; ok {
+		t.Errorf("without the preload they are held for %q", got)
 	}
 	w := worker(nodeApp("/srv", "node x.js"))
 	w.Preload = `/run/a "b\c.cjs`
