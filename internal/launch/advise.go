@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/muster-run/muster/fault"
@@ -99,7 +100,7 @@ func namesDescriptor(app spec.App) bool {
 func written(args []string, names ...string) string {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(arg, "=")
-		if contains(names, name) {
+		if slices.Contains(names, name) {
 			return name
 		}
 	}

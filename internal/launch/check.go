@@ -64,7 +64,7 @@ func checkNode(app spec.App) error {
 func hidden(o *obstacle) *fault.Fault {
 	fix := o.fix
 	if fix == "" {
-		fix = "write the server's own node command"
+		fix = ownCommand
 	}
 	verb := " hides the Node.js program behind it"
 	if !o.eats || o.alone {

@@ -12,7 +12,7 @@ import (
 // says what to write instead.
 func launchers() map[string]string {
 	const watch, several = "write `node SCRIPT`, and use `muster reload`", "give each command an app of its own"
-	const own, files = "write the server's own node command", "build, and serve the files with a web server"
+	const files = "build, and serve the files with a web server"
 	table := map[string]string{
 		"dotenv": "write env_file: and the command itself", "env-cmd": "write env_file: and the command itself",
 		"dotenvx":     "write env_file: and the command itself",
@@ -25,10 +25,10 @@ func launchers() map[string]string {
 		"pnpx":        "install the package, and write `npx NAME`",
 	}
 	for fix, names := range map[string]string{
-		watch:   "nodemon ts-node-dev tsnd node-dev tsc-watch forever pm2 pm2-runtime pm2-dev babel-node vite-node",
-		several: "concurrently npm-run-all npm-run-all2 run-s run-p lerna nx turbo rush",
-		own:     "strapi firebase serverless webpack parcel start-server-and-test",
-		files:   "react-scripts vue-cli-service vite ng gatsby ember",
+		watch:      "nodemon ts-node-dev tsnd node-dev tsc-watch forever pm2 pm2-runtime pm2-dev babel-node vite-node",
+		several:    "concurrently npm-run-all npm-run-all2 run-s run-p lerna nx turbo rush",
+		ownCommand: "strapi firebase serverless webpack parcel start-server-and-test",
+		files:      "react-scripts vue-cli-service vite ng gatsby ember",
 	} {
 		for name := range strings.FieldsSeq(names) {
 			table[name] = fix
@@ -64,7 +64,7 @@ func eatingScript(script string) *obstacle {
 	if !isPackageTool(name) && name != "tsx" && name != "corepack" && launchers()[name] == "" {
 		return nil
 	}
-	return &obstacle{what: name, fix: "write the server's own node command", eats: true}
+	return &obstacle{what: name, fix: ownCommand, eats: true}
 }
 
 func cutLast(s, sep string) (before, after string, ok bool) {
@@ -80,7 +80,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 func (r *resolver) aside(name string) bool {
 	rest := r.words[r.front+1:]
 	if len(rest) == 0 || strings.HasPrefix(rest[0].Text, "-") {
-		r.stop(&obstacle{what: name, fix: "write the server's own node command", eats: true})
+		r.stop(&obstacle{what: name, fix: ownCommand, eats: true})
 		return false
 	}
 	r.touch(rest)

@@ -34,7 +34,10 @@ func NodeCluster(app spec.App) bool { return ClusterOf(app) == spec.NodeOn }
 
 // NodeCluster is that of the worker's app in the worker's directory, which may
 // differ from that of another generation.
-func (w Worker) NodeCluster() bool { return NodeCluster(w.here()) }
+func (w Worker) NodeCluster() bool { return w.Cluster() == spec.NodeOn }
+
+// Cluster is ClusterOf of the worker's app in the worker's directory.
+func (w Worker) Cluster() spec.NodeCluster { return ClusterOf(w.here()) }
 
 // here is the app in the directory of the worker's generation.
 func (w Worker) here() spec.App {
@@ -64,6 +67,9 @@ type serving struct {
 	// it is not about Node.js at all.
 	obstacle *obstacle
 }
+
+// ownCommand is the fix of most obstacles.
+const ownCommand = "write the server's own node command"
 
 // obstacle is what keeps a Node.js program from being a worker.
 type obstacle struct {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/muster-run/muster/internal/launch/shell"
@@ -85,16 +86,17 @@ func canonical(name string) string {
 // is the last. wraps is set when the program stays as a parent of what it runs.
 func peel(program string, argv []string, dir string) (inner []string, wraps string) {
 	switch program {
-	case "env", "nice", "nohup", "ionice", "stdbuf", "chrt", "taskset", "setpriv", "gosu", "su-exec", "chpst", "setsid", "exec":
-		return behindOptions(program, argv[1:]), ""
-	case "tini", "dumb-init", "timeout", "sudo":
-		return behindOptions(program, argv[1:]), program
 	case "bundle":
 		return behind(argv[1:], "exec"), ""
 	case "python", "ruby", "perl":
 		return peelInterpreter(argv[1:]), ""
 	}
-	if isShell(program) {
+	switch {
+	case becomes(program):
+		return behindOptions(program, argv[1:]), ""
+	case waitsFor(program), program == "sudo":
+		return behindOptions(program, argv[1:]), program
+	case isShell(program):
 		return peelShell(program, argv, dir)
 	}
 	if inner, wraps, ok := peelRunner(program, argv[1:]); ok {
@@ -104,6 +106,21 @@ func peel(program string, argv []string, dir string) (inner []string, wraps stri
 		return nil, ""
 	}
 	return peelShebang(argv, dir)
+}
+
+// becomes says whether a program becomes the rest of its command line.
+func becomes(program string) bool {
+	switch program {
+	case "env", "nice", "nohup", "ionice", "stdbuf", "chrt", "taskset", "setpriv", "gosu", "su-exec", "chpst", "setsid", "exec":
+		return true
+	}
+	return false
+}
+
+// waitsFor says whether a program starts the rest of its command line, passes on
+// environment and descriptors, and waits for it.
+func waitsFor(program string) bool {
+	return program == "tini" || program == "dumb-init" || program == "timeout"
 }
 
 // valueOptions are the options of a program that take the next word.
@@ -145,7 +162,7 @@ func behindOptions(program string, args []string) []string {
 		switch {
 		case arg == "--":
 			return drop(args[1:], operands(program))
-		case contains(takesValue, arg):
+		case slices.Contains(takesValue, arg):
 			args = drop(args, 2)
 		case strings.HasPrefix(arg, "-"), shell.Assigns(arg):
 			args = args[1:]
@@ -154,15 +171,6 @@ func behindOptions(program string, args []string) []string {
 		}
 	}
 	return nil
-}
-
-func contains(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 func drop(args []string, n int) []string {

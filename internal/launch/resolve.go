@@ -32,7 +32,7 @@ func resolve(app spec.App) serving {
 	r := resolver{serving: &s, dir: app.Dir, path: pathOf(app)}
 	for depth := 0; r.layer(); depth++ {
 		if depth == maxLayers {
-			s.stop(&obstacle{what: shell.Join(shell.Plain(app.Command)), fix: "write the server's own node command", eats: true})
+			s.stop(&obstacle{what: shell.Join(shell.Plain(app.Command)), fix: ownCommand, eats: true})
 			break
 		}
 	}
@@ -107,25 +107,23 @@ func nodeName(path string) string {
 func (r *resolver) skipFront() {
 	for r.front < len(r.words) {
 		rest := shell.Texts(r.words, r.front)
-		program := nameOf(rest[0])
-		switch program {
-		case "env", "nice", "nohup", "ionice", "stdbuf", "chrt", "taskset", "setpriv", "gosu", "su-exec", "chpst", "setsid", "exec", "tini", "dumb-init", "timeout":
+		switch program := nameOf(rest[0]); {
+		case becomes(program), waitsFor(program):
 			behind := behindOptions(program, rest[1:])
 			if program == "env" && emptiesEnvironment(rest[1:len(rest)-len(behind)]) {
 				r.stop(&obstacle{what: "env -i", fix: "remove -i: it takes NODE_CHANNEL_FD away", quiet: true})
 				return
 			}
 			r.front = len(r.words) - len(behind)
-		case "sudo":
+		case program == "sudo":
 			if slices.ContainsFunc(rest, isNodeProgram) {
 				r.stop(&obstacle{what: "sudo", fix: "write `user:` instead: sudo closes the worker's channel"})
 			}
 			r.front = len(r.words)
-		default:
-			if !shell.Assigns(rest[0]) {
-				return
-			}
+		case shell.Assigns(rest[0]):
 			r.front++
+		default:
+			return
 		}
 	}
 }
@@ -217,11 +215,10 @@ func isNodeProgram(word string) bool {
 // runsOthers: a command follows, behind a program or a keyword of the shell.
 func runsOthers(name string) bool {
 	switch name {
-	case "then", "do", "else", "if", "elif", "while", "until", "time", "command",
-		"env", "nice", "nohup", "exec", "timeout", "tini", "dumb-init", "gosu", "su-exec", "setsid", "sudo", "cross-env", "corepack":
+	case "then", "do", "else", "if", "elif", "while", "until", "time", "command", "sudo", "cross-env", "corepack":
 		return true
 	}
-	return false
+	return becomes(name) || waitsFor(name)
 }
 
 // atFile looks at a program that is a file: one of node by its #! line, or a

@@ -38,7 +38,7 @@ func (r *resolver) packageTool(tool string) bool {
 	r.bin = filepath.Join(r.dir, "node_modules", ".bin")
 	name := call.args[0].Text
 	if !strings.Contains(name, "/") && nodeName(name) != "node" && !isFile(filepath.Join(r.bin, name)) {
-		r.stop(&obstacle{what: tool + " " + name, fix: "install " + name + " in dir:, or write the server's own node command", eats: true})
+		r.stop(&obstacle{what: tool + " " + name, fix: "install " + name + " in dir:, or " + ownCommand, eats: true})
 		return false
 	}
 	r.touch(call.args)
@@ -49,7 +49,7 @@ func (r *resolver) packageTool(tool string) bool {
 // (call.name is "") with its arguments.
 func (r *resolver) callOf(tool string) (scriptCall, *obstacle) {
 	rest := afterFlags(r.words[r.front+1:])
-	unclear := &obstacle{what: tool, fix: "write the server's own node command", eats: true}
+	unclear := &obstacle{what: tool, fix: ownCommand, eats: true}
 	if len(rest) == 0 || strings.HasPrefix(rest[0].Text, "-") || rest[0].Live {
 		return scriptCall{}, unclear
 	}
@@ -95,7 +95,7 @@ func (c scriptCall) behindDashes() (scriptCall, *obstacle) {
 		if !strings.HasPrefix(w.Text, "-") {
 			args = append(args, w)
 		} else if !quietFlag(w.Text) {
-			return c, &obstacle{what: c.tool + " " + w.Text, fix: "write the server's own node command", eats: true}
+			return c, &obstacle{what: c.tool + " " + w.Text, fix: ownCommand, eats: true}
 		}
 	}
 	c.args = args

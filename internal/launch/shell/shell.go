@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Path is the shell that runs scripts.
-const Path = "/bin/sh"
+// path is the shell that runs scripts.
+const path = "/bin/sh"
 
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
@@ -22,11 +22,11 @@ var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 func Argv(script string) []string {
 	script = strings.Trim(script, " \t\n")
 	words, simple := Words(script)
-	if i := First(words); simple && i < len(words) && !Builtin(words[i].Text) {
-		at := words[i].Start
+	if i := First(words); simple && i < len(words) && !builtin(words[i].Text) {
+		at := words[i].start
 		script = script[:at] + "exec " + script[at:]
 	}
-	return []string{Path, "-c", script}
+	return []string{path, "-c", script}
 }
 
 // Assigns says whether a word is an assignment, such as A=1.
@@ -41,14 +41,15 @@ func First(words []Word) int {
 	return i
 }
 
-// word is one word of a command line, without its quotes; start is its
-// place in the script, the same as written, and live says that only a shell can
-// tell what it really is (a variable, a pattern, a redirection).
+// Word is one word of a command line.
 type Word struct {
-	Text  string
-	Start int
-	Raw   string
-	Live  bool
+	// Text is the word without its quotes, Raw as it was written.
+	Text, Raw string
+	// Live says that only a shell can tell what it really is: a variable, a pattern,
+	// a redirection.
+	Live bool
+
+	start int // in the script
 }
 
 // Texts are the words from index i on.
@@ -60,9 +61,9 @@ func Texts(words []Word, i int) []string {
 	return out
 }
 
-// Builtin says whether a first word is a keyword or a command that only the
+// builtin says whether a first word is a keyword or a command that only the
 // shell itself can run. A leading exec does by itself what would be added.
-func Builtin(word string) bool {
+func builtin(word string) bool {
 	switch word {
 	case "!", "{", "}", "[[", "case", "do", "done", "elif", "else", "esac", "fi", "for",
 		"function", "if", "in", "select", "then", "time", "until", "while",
@@ -177,7 +178,7 @@ func (l *lexer) add(s string) {
 
 func (l *lexer) end() {
 	if l.inWord {
-		l.words = append(l.words, Word{l.text.String(), l.start, l.script[l.start:l.at], l.live})
+		l.words = append(l.words, Word{l.text.String(), l.script[l.start:l.at], l.live, l.start})
 	}
 	l.text.Reset()
 	l.inWord, l.live = false, false
@@ -187,13 +188,13 @@ func (l *lexer) end() {
 func Plain(argv []string) []Word {
 	words := make([]Word, len(argv))
 	for i, arg := range argv {
-		words[i] = Word{Text: arg, Raw: Quote(arg)}
+		words[i] = Word{Text: arg, Raw: quote(arg)}
 	}
 	return words
 }
 
-// Quote writes a word so that a shell reads it as it is.
-func Quote(s string) string {
+// quote writes a word so that a shell reads it as it is.
+func quote(s string) string {
 	plain := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:=,@%+", c)
 	}

@@ -49,8 +49,8 @@ func FuzzShell(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script string) {
 		words, simple := Words(script)
 		for _, w := range words {
-			if w.Start < 0 || w.Start >= len(script) {
-				t.Errorf("%q begins at %d", w.Text, w.Start)
+			if w.start < 0 || w.start >= len(script) {
+				t.Errorf("%q begins at %d", w.Text, w.start)
 			}
 		}
 		got := Argv(script)[2]
@@ -79,9 +79,9 @@ func TestLive(t *testing.T) {
 func TestFinish(t *testing.T) {
 	for script, want := range map[string][]string{
 		"a 'b c' d\\ e":    {"a", "b c", "d e"},
-		"a $B":             {Path, "-c", "exec a $B"},
-		"A=1 b 'c d' >log": {Path, "-c", "A=1 exec b 'c d' >log"},
-		"A=1 b":            {Path, "-c", "A=1 exec b"},
+		"a $B":             {path, "-c", "exec a $B"},
+		"A=1 b 'c d' >log": {path, "-c", "A=1 exec b 'c d' >log"},
+		"A=1 b":            {path, "-c", "A=1 exec b"},
 	} {
 		words, _ := Words(script)
 		if got := Finish(words); !slices.Equal(got, want) {
