@@ -29,7 +29,7 @@ func (p process) lookAccepted(held []uint64, waits map[uint64]bool) {
 		}
 	}
 	for fd, inode := range p.fds.sockets {
-		if len(listeners) == 0 {
+		if len(listeners) == 0 || all(waits, held) {
 			return
 		}
 		if contains(held, inode) {

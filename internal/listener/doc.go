@@ -21,7 +21,9 @@
 // Accepting says whether processes really wait for connections on the sockets
 // they inherited, and Foreign which listening sockets they opened themselves.
 // Both only read /proc (and, for poll and select, the argument of the system
-// call of a thread that is blocked in it); the processes notice nothing.
+// call of a thread that is blocked in it); the processes notice nothing. Sockets of
+// TCP are asked of the kernel (the inner room diag), whose tables in /proc take
+// seconds to read on a host with many connections; they are read where it refuses.
 //
 // # Invariants
 //

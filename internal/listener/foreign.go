@@ -42,7 +42,7 @@ func Foreign(pids []int, ours map[uint64]bool) ([]Socket, error) {
 
 // listening picks the sockets that listen, from inode → pid.
 func listening(holder map[uint64]int) []Socket {
-	rows := slices.Concat(inetRows("tcp"), inetRows("tcp6"), unixRows())
+	rows := slices.Concat(socketsAt("tcp", 0), socketsAt("tcp6", 0), unixRows())
 	var found []Socket
 	for _, r := range rows {
 		pid, held := holder[r.inode]

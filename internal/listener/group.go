@@ -132,8 +132,8 @@ func (at endpoint) strangers(ours []*os.File) []row {
 		table = "tcp6"
 	}
 	var found []row
-	for _, r := range inetRows(table) {
-		if int(r.local.Port()) == at.port && r.local.Addr() == at.addr && !mine[r.inode] {
+	for _, r := range socketsAt(table, at.port) {
+		if r.local.Addr() == at.addr && !mine[r.inode] {
 			found = append(found, r)
 		}
 	}

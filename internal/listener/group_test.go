@@ -107,14 +107,23 @@ func TestGroupFamilies(t *testing.T) {
 					t.Errorf("%s: %v of 40", host, counts)
 				}
 			}
-			if tt.never != "" {
-				if c, err := net.Dial("tcp", net.JoinHostPort(tt.never, port)); err == nil {
-					c.Close()
-					t.Errorf("%s answers", tt.never)
+			// Somebody else may listen there on the same port, not on three of them.
+			for tries := 0; tt.never != "" && answers(tt.never, port); tries++ {
+				if tries == 3 {
+					t.Fatalf("%s answers", tt.never)
 				}
+				port = portOf(t, group(t, spec.Listener{Network: tt.network, Address: tt.address}, 2)[0])
 			}
 		})
 	}
+}
+
+func answers(host, port string) bool {
+	c, err := net.Dial("tcp", net.JoinHostPort(host, port))
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // Sockets of a group are as those of Bind.

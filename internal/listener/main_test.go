@@ -82,7 +82,7 @@ func playLook() {
 	fmt.Println(Accepting([]int{pid}, []uint64{inode}))
 	_, err := Foreign([]int{pid}, nil)
 	fmt.Println(err)
-	for _, r := range inetRows("tcp") {
+	for _, r := range socketsAt("tcp", 0) {
 		if r.inode == inode {
 			fmt.Println(ownerOf([]row{r}))
 		}

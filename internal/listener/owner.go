@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // littleEndian tells the byte order of this host, in which the kernel prints
@@ -15,28 +16,28 @@ func littleEndian() bool {
 	return binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 }
 
-// conflicts are the sockets that keep at from being bound.
+// conflicts are the sockets that keep at from being bound: those that listen or, where
+// none does, connections that were given the port at random, for which the system has
+// to go through all that it has.
 func (at endpoint) conflicts() []row {
 	tables := []string{"tcp", "tcp6"}
 	if at.datagram {
 		tables = []string{"udp", "udp6"}
 	}
-	var listening, others []row
-	for _, table := range tables {
-		for _, r := range inetRowsAt(table, at.port) {
-			switch {
-			case !at.overlaps(r) || r.inode == 0: // without an inode it is TIME_WAIT
-			case r.accepts:
-				listening = append(listening, r)
-			default:
-				others = append(others, r)
+	for _, look := range []func(string, int) []row{socketsAt, usersOf} {
+		var found []row
+		for _, table := range tables {
+			for _, r := range look(table, at.port) {
+				if at.overlaps(r) && r.inode != 0 { // without an inode it is TIME_WAIT
+					found = append(found, r)
+				}
 			}
 		}
+		if len(found) > 0 {
+			return found
+		}
 	}
-	if len(listening) > 0 {
-		return listening
-	}
-	return others // a connection that was given the port at random
+	return nil
 }
 
 // overlaps says whether the socket's address and at's can meet. An IPv6 wildcard
@@ -62,7 +63,7 @@ func ownerOf(rows []row) string {
 	for _, r := range rows {
 		inodes[r.inode] = true
 	}
-	holders := holdersOf(inodes)
+	holders := holdersOf(inodes, time.Now().Add(ownerBudget))
 	if len(holders) == 0 {
 		first := rows[0]
 		if first.uid < 0 {
@@ -77,14 +78,22 @@ func ownerOf(rows []row) string {
 	return text
 }
 
-// holdersOf lists the processes that hold one of the sockets, lowest pid first.
-func holdersOf(inodes map[uint64]bool) []int {
+// ownerBudget bounds the search for who holds a socket: the text of an error is not
+// worth more, and there may be a million descriptors on the host.
+const ownerBudget = 250 * time.Millisecond
+
+// holdersOf lists the processes that hold one of the sockets, lowest pid first, as far
+// as they are found in time.
+func holdersOf(inodes map[uint64]bool, until time.Time) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
 	var found []int
 	for _, e := range entries {
+		if time.Now().After(until) {
+			break
+		}
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue

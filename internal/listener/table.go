@@ -3,8 +3,9 @@ package listener
 import (
 	"bufio"
 	"encoding/hex"
-	"fmt"
+	"errors"
 	"io"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/internal/listener/diag"
 )
 
 // States and flags in /proc/net.
@@ -39,34 +42,56 @@ func (r row) address() string {
 	return r.local.String()
 }
 
-// inetRows reads /proc/net/NETWORK. Of TCP only the listening sockets are read,
-// which stand first, so a host with many connections costs nothing more.
-func inetRows(network string) []row {
-	var rows []row
-	eachLine("/proc/net/"+network, func(line string) bool {
-		r, ok := parseInet(network, line)
-		if !ok {
-			return true
-		}
-		if strings.HasPrefix(network, "tcp") && !r.accepts {
-			return false
-		}
-		rows = append(rows, r)
-		return true
-	})
-	return rows
+// socketsAt are the sockets of a table that get what comes to a port, or to any (0):
+// those that listen, or those for datagrams.
+func socketsAt(table string, port int) []row {
+	if rows, err := askTCP(table, port, diag.Listen); err == nil {
+		return rows
+	}
+	return readInet(table, port, true)
 }
 
-// inetRowsAt reads every socket with a local port, connections included.
-func inetRowsAt(network string, port int) []row {
+// usersOf are the sockets with a local port, connections included.
+func usersOf(table string, port int) []row {
+	if rows, err := askTCP(table, port, diag.All); err == nil {
+		return rows
+	}
+	return readInet(table, port, false)
+}
+
+// errTable is for what diag does not know.
+var errTable = errors.New("a table of /proc/net only")
+
+// askTCP asks the kernel.
+func askTCP(table string, port int, states uint32) ([]row, error) {
+	if !strings.HasPrefix(table, "tcp") {
+		return nil, errTable
+	}
+	found, err := diag.TCP(diag.Query{IPv6: table == "tcp6", Port: port, States: states})
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]row, len(found))
+	for i, s := range found {
+		rows[i] = row{
+			network: table, local: s.Local, state: uint64(bits.TrailingZeros32(s.State)),
+			accepts: s.State == diag.Listen, uid: s.UID, inode: s.Inode,
+		}
+	}
+	return rows, nil
+}
+
+// readInet reads /proc/net/TABLE. Listening sockets stand first; all that follows
+// takes seconds on a host with a hundred thousand connections.
+func readInet(table string, port int, listening bool) []row {
 	var rows []row
-	suffix := fmt.Sprintf(":%04X", port)
-	eachLine("/proc/net/"+network, func(line string) bool {
-		f := strings.Fields(line)
-		if len(f) > 1 && strings.HasSuffix(f[1], suffix) {
-			if r, ok := parseInet(network, line); ok {
-				rows = append(rows, r)
-			}
+	eachLine("/proc/net/"+table, func(line string) bool {
+		r, ok := parseInet(table, line)
+		if ok && listening && !r.accepts {
+			return false
+		}
+		if ok && (port == 0 || int(r.local.Port()) == port) {
+			rows = append(rows, r)
 		}
 		return true
 	})
