@@ -2,8 +2,10 @@ package handoff
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +69,7 @@ func (l *Loop) NextID() int64 { return l.id.Add(1) }
 // called by a First or a Receiver.
 func (l *Loop) Close() error {
 	l.mu.Lock()
-	doors, ears, closed := keys(l.doors), keys(l.ears), l.closed
+	doors, ears, closed := slices.Collect(maps.Keys(l.doors)), slices.Collect(maps.Keys(l.ears)), l.closed
 	l.mu.Unlock()
 	for _, d := range doors {
 		d.Close()
@@ -95,14 +97,6 @@ func (l *Loop) shut() error {
 	err := errors.Join(unix.Close(l.epoll), unix.Close(l.wake))
 	l.epoll, l.wake = -1, -1
 	return err
-}
-
-func keys[T comparable](m map[T]struct{}) []T {
-	list := make([]T, 0, len(m))
-	for k := range m {
-		list = append(list, k)
-	}
-	return list
 }
 
 // run is the thread.

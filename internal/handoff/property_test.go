@@ -19,7 +19,6 @@ type clerk struct {
 	offers  chan flight
 	pending []flight
 	fails   bool
-	left    bool
 }
 
 func (c *clerk) Give(id int64, conn int) error {

@@ -28,7 +28,7 @@ type accepting struct {
 func acceptFrom(t testing.TB, l *Loop, name string, f *os.File) *accepting {
 	t.Helper()
 	a := &accepting{worker: employ(t, l, name), stop: make(chan struct{}), done: make(chan struct{})}
-	file, err := unpolled(f)
+	file, err := listener.Unpolled(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,11 +250,8 @@ func TestSlotsNobody(t *testing.T) {
 // More slots and fewer, under load: every connection is served.
 func TestSlotsResize(t *testing.T) {
 	l, d, files := slotDoor(t, 2, DoorOptions{})
-	var list []*accepting
 	for i := range 2 {
-		a := acceptFrom(t, l, fmt.Sprint("w", i), files[i])
-		a.join(d, i)
-		list = append(list, a)
+		acceptFrom(t, l, fmt.Sprint("w", i), files[i]).join(d, i)
 	}
 	stop, lost := hammer(t, files[0])
 	for range 3 {

@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/internal/listener"
 )
 
 // mode is what the loop does with a socket.
@@ -26,7 +28,7 @@ const (
 type socket struct {
 	door *Door
 	slot int
-	file *os.File // a duplicate that Go's poller does not know
+	file *os.File // a duplicate, see newSocket
 	fd   int
 	ref  ref
 	mode mode
@@ -40,11 +42,12 @@ type socket struct {
 	guard guard
 }
 
-// newSocket duplicates a listening socket.
+// newSocket duplicates a listening socket: Go's poller does not know the duplicate,
+// or each connection would wake the agent.
 func newSocket(d *Door, f *os.File, slot int) (*socket, error) {
 	k := &socket{door: d, slot: slot, fd: -1}
 	var err error
-	if k.file, err = unpolled(f); err != nil {
+	if k.file, err = listener.Unpolled(f); err != nil {
 		return nil, err
 	}
 	raw, err := k.file.SyscallConn()
@@ -56,29 +59,6 @@ func newSocket(d *Door, f *os.File, slot int) (*socket, error) {
 		return nil, err
 	}
 	return k, nil
-}
-
-// unpolled is another file over the same socket, which Go's poller does not watch
-// whatever its mode, or each connection would wake the agent.
-func unpolled(f *os.File) (*os.File, error) {
-	place, err := unix.MemfdCreate(f.Name(), unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	file := os.NewFile(uintptr(place), f.Name()) // a blocking file: not polled, for good
-	raw, err := f.SyscallConn()
-	if err == nil {
-		var failed error
-		err = raw.Control(func(fd uintptr) { failed = unix.Dup3(int(fd), place, unix.O_CLOEXEC) })
-		if err == nil {
-			err = os.NewSyscallError("dup3", failed)
-		}
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
 }
 
 func closeSockets(list []*socket) {

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/nodejs"
 )
 
 // Plain carries letters to a program that reads its channel by itself: the message
@@ -18,22 +19,17 @@ func (p Plain) Carry(l Letter) error {
 	return p.Send(l.Data, l.FD)
 }
 
-// User is Node's side of a channel (nodejs.Link): it wraps a descriptor in a
-// NODE_HANDLE of its kind. fd -1: none.
-type User interface {
-	User(data []byte, fd int, kind string) error
-}
-
 // Node carries letters to a Node.js worker: process.on('message').
 type Node struct {
-	Link User
+	Link *nodejs.Link
 	*channel.Conn
 }
 
 // Carry implements Carrier.
 func (n Node) Carry(l Letter) error { return n.Link.User(l.Data, l.FD, l.Kind) }
 
-// kindOf is how Node calls a socket; "net.Native" for what it has no word for.
+// kindOf is how Node calls a socket; "net.Native", which no message carries, for what
+// it has no word for.
 func kindOf(fd int) string {
 	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	listens, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN) // 0 when it fails: it does not listen
@@ -41,9 +37,9 @@ func kindOf(fd int) string {
 	case err != nil:
 		return "net.Native"
 	case typ == unix.SOCK_DGRAM:
-		return "dgram.Socket"
+		return nodejs.TypeDatagram
 	case listens != 0:
-		return "net.Server"
+		return nodejs.TypeServer
 	}
-	return "net.Socket"
+	return nodejs.TypeSocket
 }
