@@ -99,6 +99,11 @@ func TestRulesFindViolations(t *testing.T) {
 			map[string]string{"a/a.go": "package a"},
 			map[string]string{"a/a.go": "package a", "a/doc.go": "// Package a is.\npackage a"},
 		},
+		"picture": {
+			pictureRule("| `known` in a row · internal/drawn |"),
+			map[string]string{"internal/strange/a.go": "package strange", "spec/a.go": "package spec"},
+			map[string]string{"internal/known/a.go": "package known", "internal/a/drawn/a.go": "package drawn"},
+		},
 		"doc": {
 			exportedDocRule,
 			map[string]string{"a/a.go": "package a\ntype T struct{}\n// M is.\nfunc (T) M() {}"},
