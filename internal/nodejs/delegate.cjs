@@ -8,11 +8,10 @@
 
 const LONG_MS = 2 ** 31 - 1; // for a timer that only keeps the process alive
 
-/** forgetOptions keeps this file out of the other programs that this one starts. */
+/** forgetOptions keeps this file, the last option, out of the programs that this one starts. */
 function forgetOptions() {
-  const path = __filename.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const option = new RegExp(`(^|\\s)(--require|-r)[\\s=]+("?)${path}\\3(?=\\s|$)`, 'g');
-  const rest = (process.env.NODE_OPTIONS || '').replace(option, '').trim();
+  const ours = /(^|\s)--require[\s=]+("([^"\\]|\\.)*\/delegate\.cjs"|\S*\/delegate\.cjs)\s*$/;
+  const rest = (process.env.NODE_OPTIONS || '').replace(ours, '').trim();
   if (rest) process.env.NODE_OPTIONS = rest;
   else delete process.env.NODE_OPTIONS;
 }
@@ -120,6 +119,7 @@ function delegate(cluster) {
   };
   const exited = (worker, { code = null, signal = null }) => {
     const { process: child } = worker;
+    if (child.exitCode !== null || child.signalCode !== null) return;
     child.exitCode = code;
     child.signalCode = signal;
     worker.exitedAfterDisconnect = !!worker.exitedAfterDisconnect;
@@ -132,7 +132,9 @@ function delegate(cluster) {
   };
 
   const acts = {
+    // A successor of muster's agent says again what may not have come.
     forked(worker, { pid }) {
+      if (worker.process.pid) return;
       worker.process.pid = pid;
       worker.process.emit('spawn');
     },
@@ -144,6 +146,7 @@ function delegate(cluster) {
       exited(worker, { code: 1 });
     },
     online(worker) {
+      if (worker.state !== 'none') return;
       worker.state = 'online';
       both('online', worker);
     },

@@ -51,13 +51,17 @@ function after(ms, f) {
   return setTimeout(safely(f), ms).unref();
 }
 
-/** forgetOptions keeps this file out of the Node.js programs that the app starts. */
-function forgetOptions() {
-  const path = __filename.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const option = new RegExp(`(^|\\s)(--require|-r)[\\s=]+("?)${path}\\3(?=\\s|$)`, 'g');
-  const rest = (process.env.NODE_OPTIONS || '').replace(option, '').trim();
+/**
+ * forget keeps what muster has told this worker from the programs that the app starts:
+ * muster's options, the last in NODE_OPTIONS (the path there may lead through links),
+ * and the number of a descriptor that is another one in them.
+ */
+function forget() {
+  const ours = /(^|\s)(--inspect-port=\S+\s+)?--require[\s=]+("([^"\\]|\\.)*\/preload\.cjs"|\S*\/preload\.cjs)\s*$/;
+  const rest = (process.env.NODE_OPTIONS || '').replace(ours, '').trim();
   if (rest) process.env.NODE_OPTIONS = rest;
   else delete process.env.NODE_OPTIONS;
+  for (const name of ['MUSTER_CHANNEL_FD', 'MUSTER_COUNT', 'MUSTER_DRAIN_MS']) delete process.env[name];
 }
 
 /**
@@ -354,13 +358,14 @@ function part(socket, talk) {
 function start() {
   const { isMainThread } = require('worker_threads');
   if (!isMainThread) return;
-  forgetOptions();
+  const { MUSTER_DRAIN_MS: longest, MUSTER_COUNT: counted } = process.env;
+  forget();
   if (!process.channel) return;
   const cluster = require('cluster');
   if (!cluster.isWorker || !cluster.worker) return;
-  limit = parseInt(process.env.MUSTER_DRAIN_MS, 10);
+  limit = parseInt(longest, 10);
   letGo(cluster);
-  watch(require('net'), process.env.MUSTER_COUNT === '1' ? reporter() : undefined);
+  watch(require('net'), counted === '1' ? reporter() : undefined);
   process.prependListener('internalMessage', safely((message) => {
     if (message && message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') begin();
   }));

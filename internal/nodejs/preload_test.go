@@ -95,13 +95,19 @@ func TestOpenConnectionsAreCounted(t *testing.T) {
 
 func TestThePreloadStaysInItsWorker(t *testing.T) {
 	eachNode(t, "options", func(t *testing.T, node string) {
-		got := story(t, node, "options", "ends", preloadFile(t))
-		if len(got.Messages) != 1 {
-			t.Fatalf("messages %v", got.Messages)
+		link := filepath.Join(t.TempDir(), `a "link" with \ in it`)
+		if err := os.Symlink(filepath.Dir(preloadFile(t)), link); err != nil {
+			t.Fatal(err)
 		}
-		m := got.Messages[0]
-		if m["options"] != "--no-warnings" || m["child"] != "--no-warnings" || m["listeners"] != 0.0 {
-			t.Errorf("options and listeners are %v", m)
+		for _, path := range []string{preloadFile(t), filepath.Join(link, "preload.cjs")} {
+			got := story(t, node, "options", "ends", path)
+			if len(got.Messages) != 1 {
+				t.Fatalf("%s: messages %v", path, got.Messages)
+			}
+			m := got.Messages[0]
+			if m["options"] != "--no-warnings" || m["child"] != "--no-warnings,," || m["listeners"] != 0.0 {
+				t.Errorf("%s: options and listeners are %v", path, m)
+			}
 		}
 	})
 }

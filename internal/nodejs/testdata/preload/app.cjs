@@ -26,7 +26,8 @@ const kinds = {
   options: () => {
     const { Worker } = require('worker_threads');
     const { execFileSync } = require('child_process');
-    const child = execFileSync(process.execPath, ['-p', 'process.env.NODE_OPTIONS'], { encoding: 'utf8' });
+    const look = '[process.env.NODE_OPTIONS, process.env.MUSTER_CHANNEL_FD, process.env.MUSTER_DRAIN_MS].join()';
+    const child = execFileSync(process.execPath, ['-p', look], { encoding: 'utf8' });
     new Worker('require("worker_threads").parentPort.postMessage(process.listenerCount("internalMessage"))',
       { eval: true }).on('message', (listeners) => {
       process.send({ options: process.env.NODE_OPTIONS, child: child.trim(), listeners });

@@ -8,8 +8,11 @@ const { once } = require('events');
 
 const [kind, story] = process.argv.slice(2);
 const result = { answered: 0, lost: 0, closing: 0, code: undefined, messages: [] };
-const env = { KIND: kind, MUSTER_DRAIN_MS: '3000', MUSTER_COUNT: ['count', 'silent'].includes(story) ? '1' : '' };
-if (process.env.PRELOAD) env.NODE_OPTIONS = `--no-warnings --require "${process.env.PRELOAD}"`;
+const env = { KIND: kind, MUSTER_DRAIN_MS: '3000', MUSTER_CHANNEL_FD: '3', MUSTER_COUNT: ['count', 'silent'].includes(story) ? '1' : '' };
+if (process.env.PRELOAD) {
+  const word = process.env.PRELOAD.replace(/["\\]/g, '\\$&');
+  env.NODE_OPTIONS = `--no-warnings --inspect-port=0 --require "${word}"`;
+}
 cluster.setupPrimary({ exec: path.join(__dirname, 'app.cjs') });
 const worker = cluster.fork(env);
 const exited = once(worker, 'exit').then(([code]) => { result.code = code; });
