@@ -364,7 +364,7 @@ func (a *Attempt) readyTimeout() {
 		return
 	}
 	f := fault.New(fault.ReadyTimeout, "not ready within %s: %s",
-		a.readyIn.Round(time.Millisecond), a.needs.Missing(a.app))
+		a.readyIn.Round(time.Millisecond), a.lacks())
 	if a.noAccept != nil {
 		f = f.WithFix(a.noAccept.Fix)
 	}

@@ -122,15 +122,21 @@ func (l *line) send(frames ...string) {
 	}
 }
 
+// receive is the next frame to the worker, but for pings.
 func (l *line) receive() string {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	f, err := l.worker.Receive(ctx)
-	if err != nil {
-		l.Fatal(err)
+	for {
+		f, err := l.worker.Receive(ctx)
+		if err != nil {
+			l.Fatal(err)
+		}
+		closeAll(f.FDs)
+		if !strings.Contains(string(f.Data), `"muster:ping"`) {
+			return string(f.Data)
+		}
 	}
-	return string(f.Data)
 }
 
 // A worker in any language says by its channel what sd_notify says; what nobody

@@ -45,6 +45,7 @@ type cluster struct {
 	pace   pace
 
 	cut    bool        // it has been judged for what it said
+	turns  bool        // its main script has run
 	slack  *time.Timer // for what its predecessor listened on
 	others func() (keys []string, any bool)
 }
@@ -217,21 +218,10 @@ func (a *Attempt) tell(state string, s primary.Server) {
 	})
 }
 
-// online: Node.js has come up in it. One that asks for no server within a while has
-// none, unless others of its app have.
+// online: Node.js has come up in it, and its main script begins.
 func (a *Attempt) online() {
 	a.tell("online", primary.Server{})
 	a.awaitServers(need.AliveFor(a.app))
-}
-
-func (a *Attempt) awaitServers(d time.Duration) {
-	later(d, func() {
-		a.post(func() {
-			if _, any := a.node.others(); !any && len(a.node.facts().Servers) == 0 {
-				a.met(need.Servers)
-			}
-		})
-	})
 }
 
 // serversChanged looks whether everything listens that should. What its predecessor

@@ -27,6 +27,8 @@ type crowd struct {
 	sent   []string // frames to the worker
 	before []string // what its predecessor listens on
 	others bool     // somebody of the app listens
+	busy   bool     // its event loop does not turn
+	pings  []func() // that it has not come to
 }
 
 // inCrowd runs a test of such an attempt.
@@ -65,9 +67,42 @@ func (c *crowd) start() {
 	c.want("started")
 	c.do(func() {
 		id := int64(0)
-		send := func(data []byte, _ ...int) error { c.sent = append(c.sent, string(data)); return nil }
-		c.a.becomeMember(nodejs.NewLink(send, func() int64 { id++; return id }), nil)
+		var link *nodejs.Link
+		send := func(data []byte, _ ...int) error {
+			if strings.Contains(string(data), "muster:ping") {
+				c.pinged(link, id)
+				return nil
+			}
+			c.sent = append(c.sent, string(data))
+			return nil
+		}
+		link = nodejs.NewLink(send, func() int64 { id++; return id })
+		c.a.becomeMember(link, nil)
 	})
+}
+
+// pinged answers a ping as soon as its event loop turns.
+func (c *crowd) pinged(link *nodejs.Link, id int64) {
+	answer := func() {
+		link.First([]byte(`{"cmd":"NODE_HANDLE_ACK"}`))
+		link.First(fmt.Appendf(nil, `{"cmd":"NODE_CLUSTER","ack":%d,"accepted":false,"seq":1}`, id))
+	}
+	if c.busy {
+		c.pings = append(c.pings, answer)
+		return
+	}
+	c.steps <- answer // the Link is in use
+}
+
+// turns has its event loop turn once.
+func (c *crowd) turns() {
+	c.do(func() {
+		for _, answer := range c.pings {
+			answer()
+		}
+		c.pings = nil
+	})
+	synctest.Wait()
 }
 
 // says has the worker say something.
@@ -117,6 +152,49 @@ func look[T any](c *crowd, ask func() T) (v T) {
 }
 
 func (c *crowd) signals() int { return len(c.fake.Signals(c.id())) }
+
+// A worker that loads for long is not taken for one without servers; neither is one
+// that waits for something in between.
+func TestClusterThatLoadsForLong(t *testing.T) {
+	inCrowd(t, nil, func(c *crowd) {
+		c.busy = true
+		c.start()
+		c.says(online)
+		c.pass(5 * time.Second)
+		c.turns()
+		c.pass(900 * time.Millisecond)
+		c.want("node online")
+		c.pass(5 * time.Second) // it is at work again
+		c.want()
+		c.says(query(8000))
+		c.turns()
+		c.pass(5 * time.Second)
+		c.want()
+		c.says(listening(8000))
+		c.want("node listening", "ready")
+	})
+	inCrowd(t, nil, func(c *crowd) {
+		c.busy = true
+		c.start()
+		c.says(online)
+		c.pass(5 * time.Second)
+		c.turns()
+		c.pass(1100 * time.Millisecond)
+		c.want("node online")
+		c.turns()
+		c.want("ready")
+	})
+	inCrowd(t, nil, func(c *crowd) {
+		c.busy = true
+		c.start()
+		c.says(online)
+		c.pass(61 * time.Second)
+		c.want("node online", "failed E-READY-TIMEOUT")
+		if !strings.Contains(c.failed.Text, "main script") {
+			t.Errorf("%s", c.failed.Text)
+		}
+	})
+}
 
 // S3.3: it is ready once every server that it has asked for listens.
 func TestClusterReady(t *testing.T) {

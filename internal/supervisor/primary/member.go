@@ -333,6 +333,10 @@ func (m *Member) stand() {
 	}
 }
 
+// Ping has alive called, on the loop's thread, when the worker's own event loop has come
+// to what was asked. On an error it never is.
+func (m *Member) Ping(alive func()) error { return m.j.Link.Ping(alive) }
+
 // Gone: the worker's channel has ended, and all that it said was heard. What it has not
 // answered goes to others. Only the first call counts.
 func (m *Member) Gone() {
