@@ -14,7 +14,8 @@ import (
 // Kind is what a frame of a worker is about.
 type Kind uint8
 
-// The kinds. All but the last five are acts of NODE_CLUSTER.
+// The kinds: acts of NODE_CLUSTER from Online to ExitedAfterDisconnect, then its
+// answers, then the other commands.
 const (
 	Unknown               Kind = iota // a command or an act that means nothing to a primary
 	Online                            // the first frame of a worker
