@@ -25,7 +25,7 @@ func (a *Attempt) turned(then func()) {
 		return
 	}
 	step := func() { a.post(then) }
-	if a.node.member.Ping(step) != nil {
+	if a.node.member == nil || a.node.member.Ping(step) != nil {
 		step()
 	}
 }
