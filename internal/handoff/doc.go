@@ -36,7 +36,8 @@
 // 50 ms after that the queue is looked at until it is empty. While it is not, the
 // workers of the slot are pinged; who does not answer within 150 ms is stuck until
 // it gives a sign of life. A worker that cannot be asked (Join with nil) is stuck
-// when its queue does not shrink for a second, and is then only steered around.
+// when its queue does not shrink for a second and the kernel knows of a connection that
+// has waited for so long (listener.Waits); it is then only steered around.
 //
 // # Invariants
 //

@@ -27,8 +27,9 @@ type DoorOptions struct {
 	// Window is how many connections may be under way to one Seat; 0: 1. More than
 	// 2 help little and wait behind a blocked worker.
 	Window int
-	// Stuck is told in order, in a goroutine, when the worker of a slot is found
-	// blocked, or well again, and how many connections wait in its queue. May be nil.
+	// Stuck is told in order, in a goroutine, when the worker of a slot has been found
+	// blocked for a second, and when it is well again, and how many connections wait in
+	// its queue: of one slot at most once in ten seconds. May be nil.
 	Stuck func(slot int, stuck bool, waiting int)
 	// Warn is told, in a goroutine, what keeps connections from being accepted: at
 	// most one error in ten seconds. May be nil.

@@ -12,10 +12,16 @@ const (
 	lookAfter = 50 * time.Millisecond
 	// aliveWithin is how long a worker whose queue is not empty has to answer a ping.
 	aliveWithin = 150 * time.Millisecond
-	// shrinkWithin is how long the queue of a worker that cannot be asked may grow.
+	// shrinkWithin is how long the queue of a worker that cannot be asked may grow
+	// before the kernel is asked whether the same connections wait all the time.
 	shrinkWithin = time.Second
 	// recoverEvery is how often a blocked slot is looked at.
 	recoverEvery = 250 * time.Millisecond
+	// blockedFor is how long a worker must be found blocked to be told of: one that is
+	// only busy takes what waits as soon as new connections go elsewhere. toldEvery is
+	// how often it is told at most.
+	blockedFor = time.Second
+	toldEvery  = 10 * time.Second
 )
 
 // review brings sockets and steering in line with the seats. Runs on the thread.
@@ -54,8 +60,12 @@ func (d *Door) review() {
 func (d *Door) steer() {
 	live := []int{}
 	for i, k := range d.sockets {
-		if k.live() {
+		switch {
+		case k.live():
 			live = append(live, i)
+			k.away = time.Time{}
+		case k.away.IsZero():
+			k.away = time.Now()
 		}
 	}
 	if len(d.sockets) == 0 || d.group < 2 || slices.Equal(live, d.steered) && d.steered != nil {
@@ -126,9 +136,13 @@ func (k *socket) look() {
 		g.since = now
 	}
 	g.queue = n
+	if !k.asks() && now.Sub(g.since) >= shrinkWithin {
+		k.suspect()
+		return
+	}
 	wait := k.judge(now)
 	if wait == 0 {
-		k.block(n)
+		k.block()
 		return
 	}
 	g.timer = d.loop.after(wait, k.look)
@@ -138,10 +152,8 @@ func (k *socket) look() {
 func (k *socket) judge(now time.Time) time.Duration {
 	g := &k.guard
 	answered := func(s *Seat) bool { return !s.alive.Before(g.asked) }
-	switch asks := k.asks(); {
-	case !asks && now.Sub(g.since) >= shrinkWithin:
-		return 0
-	case !asks:
+	switch {
+	case !k.asks():
 		return 2 * lookAfter
 	case g.asked.IsZero():
 		g.asked = now
@@ -170,9 +182,8 @@ func (k *socket) ping() {
 }
 
 // block marks the slot as blocked. l.mu is held.
-func (k *socket) block(waiting int) {
-	k.stuck = true
-	k.report(waiting)
+func (k *socket) block() {
+	k.stuck, k.blocked = true, time.Now()
 	k.guard.timer = k.door.loop.after(recoverEvery, k.recover)
 	k.door.change()
 }
@@ -184,7 +195,9 @@ func (k *socket) well() {
 	}
 	k.stuck = false
 	k.guard.rest(k.door.loop)
-	k.report(k.waiting())
+	if k.said {
+		k.report(k.waiting())
+	}
 	for _, s := range k.seats {
 		s.offer()
 	}
@@ -194,7 +207,12 @@ func (k *socket) well() {
 	k.door.change()
 }
 
+// report tells what is so now. l.mu is held.
 func (k *socket) report(waiting int) {
+	k.said = k.stuck
+	if k.stuck {
+		k.told = time.Now()
+	}
 	if d := k.door; d.stuck != nil {
 		slot, stuck := k.slot, k.stuck
 		d.tell.say(func() { d.stuck(slot, stuck, waiting) })
@@ -220,4 +238,7 @@ func (k *socket) recover() {
 	}
 	k.guard.queue = n
 	k.guard.timer = d.loop.after(recoverEvery, k.recover)
+	if !k.said && time.Since(k.blocked) >= blockedFor && (k.told.IsZero() || time.Since(k.told) >= toldEvery) {
+		k.report(n)
+	}
 }

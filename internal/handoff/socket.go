@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,7 +40,11 @@ type socket struct {
 	seats []*Seat // of the slot, but those that have left
 	going bool    // it is to be dropped
 	stuck bool    // its worker is blocked
-	guard guard
+	said  bool    // and that was told
+	// blocked is since when, told when that was last told, away since when new
+	// connections are steered around it.
+	blocked, told, away time.Time
+	guard               guard
 }
 
 // newSocket duplicates a listening socket: Go's poller does not know the duplicate,

@@ -1,0 +1,56 @@
+package handoff
+
+import (
+	"slices"
+	"time"
+
+	"github.com/muster-run/muster/internal/listener"
+)
+
+// suspect asks the kernel, beside the thread, whether connections wait behind a worker
+// that cannot be asked, or whether it is only busy: its queue is never seen shorter,
+// but others wait in it each time. l.mu is held. The goroutine ends with the answer,
+// within a second or two.
+func (k *socket) suspect() {
+	l, since := k.door.loop, k.guard.since
+	go func() {
+		waits, err := listener.Waits(k.file)
+		now := time.Now()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.post(func() { k.answer(since, func() bool { return err != nil || k.waitsLong(waits, now) }) })
+	}()
+}
+
+// answer is the kernel's: blocked or not. Where it gives none, a queue that does not
+// shrink has to do. Runs on the thread.
+func (k *socket) answer(since time.Time, blocked func() bool) {
+	l := k.door.loop
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := &k.guard
+	switch {
+	case k.door.closed || k.mode != guarding || k.stuck || !g.since.Equal(since):
+		return // it is another watch now, or none
+	case !k.asks() && blocked():
+		k.block()
+		return
+	}
+	g.since = time.Now()
+	g.timer = l.after(2*lookAfter, k.look)
+}
+
+// waitsLong says that a connection waits that came when the queue was last seen to
+// shrink, or before. It is not known behind which slot; but to one that is steered
+// around nothing has come since, so only what came later counts. l.mu is held.
+func (k *socket) waitsLong(waits []time.Duration, now time.Time) bool {
+	var away time.Time
+	for _, o := range k.door.sockets {
+		if o != k && o.away.After(away) && o.waiting() != 0 {
+			away = o.away
+		}
+	}
+	return slices.ContainsFunc(waits, func(age time.Duration) bool {
+		return age >= shrinkWithin-lookAfter && (away.IsZero() || age < now.Sub(away)-lookAfter)
+	})
+}
