@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/listener/rights"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -32,7 +33,7 @@ type Asked struct {
 	// Backlog as in spec.Listener.
 	Backlog int
 	// Readable, Writable open a UNIX socket's file to everybody. Owner is whom it
-	// belongs to; "": whoever makes it.
+	// belongs to, and who must be let to make it; "": this process.
 	Readable, Writable bool
 	Owner              string
 }
@@ -96,13 +97,30 @@ func BindAsked(a Asked, slots int) ([]*os.File, error) {
 		if slots > 0 {
 			return nil, noGroup(l)
 		}
-		return single(Bind(l))
+		return a.bindUnix(l)
 	}
 	files, err := a.bindInet(l, slots)
 	if err != nil && a.Kind == "4" && a.Address == "" {
 		a.Address = "0.0.0.0"
 		files, err = a.bindInet(a.Spec(), slots)
 	}
+	return files, err
+}
+
+// bindUnix lets root make no file where the owner could not.
+func (a Asked) bindUnix(l spec.Listener) (files []*os.File, err error) {
+	if a.Owner == "" || os.Geteuid() != 0 {
+		return single(Bind(l))
+	}
+	who, err := rights.Of(a.Owner)
+	if err != nil {
+		return nil, asFault(l, err)
+	}
+	l.Owner = "" // it is the owner who makes it
+	err = who.Do(func() error {
+		files, err = single(Bind(l))
+		return err
+	})
 	return files, err
 }
 

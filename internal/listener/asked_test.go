@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -210,5 +211,52 @@ func TestErrno(t *testing.T) {
 	}
 	if Errno(nil) != 0 {
 		t.Error("nil is an error")
+	}
+}
+
+// Root makes no socket for a worker where the worker's user could not make one, and
+// removes none there.
+func TestAskedWithTheRightsOfItsUser(t *testing.T) {
+	root := os.Geteuid() == 0
+	dir, err := os.MkdirTemp("", "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for name, mode := range map[string]os.FileMode{"": 0o711, "closed": 0o755, "open": 0o777} {
+		at := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(at, 0o700), os.Chmod(at, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := filepath.Join(dir, "closed", "old") // of a server that is gone
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: old})
+		unix.Close(fd)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{old, filepath.Join(dir, "closed", "new")} {
+		_, err := BindAsked(Asked{Kind: "unix", Address: path, Port: -1, Owner: "4321", Writable: true}, 0)
+		if got := Errno(err); got != unix.EACCES && root || got == 0 {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := os.Lstat(old); err != nil {
+		t.Errorf("what was there: %v", err)
+	}
+	if !root {
+		return
+	}
+	path := filepath.Join(dir, "open", "s")
+	asked(t, Asked{Kind: "unix", Address: path, Port: -1, Owner: "4321", Readable: true, Writable: true}, 0)
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 4321 || info.Mode().Perm() != 0o666 {
+		t.Errorf("it belongs to %d, mode %o", st.Uid, info.Mode().Perm())
 	}
 }
