@@ -125,6 +125,17 @@ type NodeWorker struct {
 	Listening []string `json:"listening,omitempty"`
 	// Dealt counts the connections that muster has handed to it.
 	Dealt uint64 `json:"dealt,omitempty"`
+	// Forks are those of a program that is its own primary; State, Listening and Dealt
+	// are then about all of them.
+	Forks []NodeFork `json:"forks,omitempty"`
+}
+
+// NodeFork is a process that muster has started for a program's cluster.fork().
+type NodeFork struct {
+	// ID is the program's number for it: cluster.worker.id.
+	ID    int    `json:"id"`
+	PID   int    `json:"pid"`
+	State string `json:"state"` // as NodeWorker's
 }
 
 // Exit says how a worker ended.

@@ -127,12 +127,12 @@ func addNode(env map[string]string, w Worker, s serving) error {
 	if w.ChannelFD == 0 || w.Number == 0 {
 		return nil
 	}
+	env["NODE_CHANNEL_FD"] = strconv.Itoa(w.ChannelFD)
 	if cluster == spec.NodeOn {
 		if mode := modeOf(env, s); mode != "" && mode != "json" {
 			return fault.New(fault.Config, "NODE_CHANNEL_SERIALIZATION_MODE=%s is not understood", mode).At(w.App.Name).
 				WithFix("remove it: messages to and from muster are JSON")
 		}
-		env["NODE_CHANNEL_FD"] = strconv.Itoa(w.ChannelFD)
 		env["NODE_UNIQUE_ID"] = strconv.Itoa(w.Number)
 		if counts(w.App) {
 			env["MUSTER_COUNT"] = "1"

@@ -293,8 +293,18 @@ func (l *Link) User(data []byte, fd int, kind string) error {
 	if strings.HasPrefix(channel.Command(text.Bytes()), prefix) {
 		return fmt.Errorf("%w: its cmd begins with NODE_, which is Node's own", ErrMessage)
 	}
+	return l.carry(text.Bytes(), fd, kind)
+}
+
+// Muster sends a frame of muster's own to a program that is its own primary
+// (PROTOCOL-delegate.md), which its code does not see. data, fd and kind are as with
+// User, but for the command: NODE_MUSTER.
+func (l *Link) Muster(data []byte, fd int, kind string) error { return l.carry(data, fd, kind) }
+
+// carry sends a message, with its descriptor if it has one.
+func (l *Link) carry(text []byte, fd int, kind string) error {
 	if fd < 0 {
-		return l.plain(text.Bytes())
+		return l.plain(text)
 	}
 	datagram := datagramType(fd)
 	switch kind {
@@ -318,7 +328,7 @@ func (l *Link) User(data []byte, fd int, kind string) error {
 	if datagram != "" {
 		f = fmt.Appendf(f, `"dgramType":%q,`, datagram)
 	}
-	f = append(append(append(f, `"msg":`...), text.Bytes()...), '}')
+	f = append(append(append(f, `"msg":`...), text...), '}')
 	return l.handle(f, fd, nil)
 }
 

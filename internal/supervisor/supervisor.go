@@ -21,6 +21,7 @@ import (
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
+	"github.com/muster-run/muster/internal/supervisor/brood"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/internal/supervisor/pool"
@@ -99,7 +100,7 @@ func New(opts Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	attempts.Errand, attempts.Loop = opts.Errand, opts.Loop
+	attempts.Errand, attempts.Loop, attempts.Brood = opts.Errand, opts.Loop, brood.New
 	ctx, cancel := context.WithCancel(context.Background())
 	ending, end := context.WithCancel(ctx)
 	s := &Supervisor{
@@ -129,10 +130,11 @@ func New(opts Options) (*Supervisor, error) {
 	return s, nil
 }
 
-// noticed passes on what was noticed of a worker, or (slot -1) of an app.
-func (s *Supervisor) noticed(app string, slot int, f *fault.Fault) {
+// noticed passes on what was noticed of a worker, or (slot -1) of an app, or (over) that
+// it has ended.
+func (s *Supervisor) noticed(app string, slot int, f *fault.Fault, over bool) {
 	if p := s.pool(app); p != nil {
-		p.Warn(slot, f)
+		p.Warn(slot, f, over)
 	}
 }
 

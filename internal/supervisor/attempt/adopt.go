@@ -22,7 +22,7 @@ func (a *Attempt) Facts() record.Process {
 		Stopping: a.stopping, Asked: a.asked, Killed: a.killed, Exited: a.exit != nil,
 		Deadline: a.deadline, Span: a.span, Watchdog: a.watchdog,
 		Passed: a.tracker.Verdict() != health.Starting, Failures: a.tracker.InARow(),
-		Node: a.node.facts(),
+		Node: a.node.facts(), Forks: a.forks(),
 	}
 }
 
@@ -30,14 +30,14 @@ func (a *Attempt) Facts() record.Process {
 // process up.
 func Adopt(ctx context.Context, cfg Config, was record.Process) *Attempt {
 	cfg.Number = was.Number
-	if was.Node == nil {
+	if was.Node == nil && was.Forks == nil {
 		cfg.Primary = nil
 	}
 	a := bare(ctx, cfg)
 	a.id, a.launched, a.startedAt, a.readyAt, a.readyIn = was.ID, was.Launched, was.Started, was.Ready, was.ReadyIn
 	a.needs, a.lineSeen = need.In(was.Needs), was.LineSeen
 	a.stopping, a.asked, a.killed = was.Stopping, was.Asked, was.Killed
-	a.running, a.watchdog = !was.Started.IsZero(), was.Watchdog
+	a.running, a.watchdog, a.wereForks = !was.Started.IsZero(), was.Watchdog, was.Forks
 	if a.node != nil {
 		a.node.last = was.Node
 	}
@@ -81,7 +81,7 @@ func (a *Attempt) Resume(proc process.Proc, exited bool) {
 		a.watchNotify()
 		a.arm(left, a.cfg.Events.Late)
 		if !a.asked {
-			a.askToEnd(a.app.Stop)
+			a.forksFirst(a.app.Stop, func() { a.askToEnd(a.app.Stop) })
 		}
 	default:
 		a.openBox()
@@ -126,6 +126,7 @@ func (a *Attempt) reattach(proc process.Proc) {
 	} else {
 		a.listen(nil)
 	}
+	a.beginForks(a.wereForks)
 	f, err := sh.Store.Get(notifyPrefix + a.id)
 	if f == nil || err != nil {
 		return

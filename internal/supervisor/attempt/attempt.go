@@ -12,11 +12,13 @@ import (
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/health"
 	"github.com/muster-run/muster/internal/launch"
+	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/primary"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -37,6 +39,8 @@ type Config struct {
 	Number int
 	// Primary of the Node.js workers of its app; nil: it is none.
 	Primary *primary.Primary
+	// Fork is what is special about a fork of a program's; nil: it is a worker.
+	Fork *Fork
 	// Before are the servers of its predecessor in the slot, by key, and whether any
 	// worker of the app listens anywhere. Required with Primary.
 	Before func() (keys []string, any bool)
@@ -130,16 +134,21 @@ type Attempt struct {
 	noAccept  *fault.Fault  // it does not use its listeners
 	lineSeen  bool          // a line matched ready.output
 
-	notify   Notifier
-	channel  *channel.Conn // nil: none
-	box      *mail.Box     // that others send messages to; nil: no channel
-	meter    mail.Meter    // of its messages; the goroutine's that reads the channel
-	node     *cluster      // nil: it is no worker of a cluster
-	seats    []*handoff.Seat
-	output   *output.Attachment
-	tracker  health.Tracker
-	watchdog time.Duration
-	ping     *time.Timer
+	notify  Notifier
+	channel *channel.Conn // nil: none
+	box     *mail.Box     // that others send messages to; nil: no channel
+	meter   mail.Meter    // of its messages; the goroutine's that reads the channel
+	node    *cluster      // nil: it is no worker of a cluster
+	kin     Kin           // nil: it is not its own primary
+	showKin func() *api.NodeWorker
+	link    *nodejs.Link // to one that has kin; nil: no channel
+	// wereForks are what an earlier agent has recorded.
+	wereForks *record.Forks
+	seats     []*handoff.Seat
+	output    *output.Attachment
+	tracker   health.Tracker
+	watchdog  time.Duration
+	ping      *time.Timer
 
 	life   context.Context // the owner's
 	ctx    context.Context // of the watchers
@@ -163,9 +172,13 @@ func bare(life context.Context, cfg Config) *Attempt {
 		cfg.After = func(effect func()) { effect() }
 	}
 	ctx, cancel := context.WithCancel(life)
-	return &Attempt{
-		cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, life: life, ctx: ctx, cancel: cancel, node: newCluster(cfg),
+	a := &Attempt{cfg: cfg, app: cfg.Worker.App, readyIn: cfg.ReadyIn, life: life, ctx: ctx, cancel: cancel}
+	if cfg.Primary != nil && cfg.Worker.Cluster() == spec.NodeDelegate {
+		a.kin, a.showKin = cfg.Shared.Brood(life, cfg, a)
+		a.cfg.Primary = nil // it is that of the forks
 	}
+	a.node = newCluster(a.cfg)
+	return a
 }
 
 // Launch starts the process in a goroutine of its own; Started tells. The owner
@@ -191,7 +204,7 @@ func (a *Attempt) expect() {
 }
 
 func (a *Attempt) starter() starter {
-	return starter{shared: a.cfg.Shared, cfg: a.cfg, id: a.id, onLine: a.lineWatch()}
+	return starter{shared: a.cfg.Shared, cfg: a.cfg, id: a.id, onLine: a.lineWatch(), delegates: a.kin != nil}
 }
 
 // started takes what the Starter answered. An exit may have come before.
@@ -287,6 +300,9 @@ func (a *Attempt) post(step func()) {
 // lineWatch looks for the line that ready.output waits for; nil: none.
 func (a *Attempt) lineWatch() func(api.Record) {
 	pattern := a.cfg.Pattern
+	if a.cfg.Fork != nil {
+		return a.cfg.Fork.Line
+	}
 	if pattern == nil {
 		return nil
 	}
@@ -310,13 +326,14 @@ func (a *Attempt) watch() {
 		a.watchdog = a.app.Watchdog.D()
 	}
 	a.watchNotify()
+	a.beginForks(nil)
 	a.look(need.AliveFor(a.app))
 }
 
 // look begins what looks at a process from outside; alive is how long it must
 // still live to count as alive.
 func (a *Attempt) look(alive time.Duration) {
-	if a.readyAt.IsZero() && a.node == nil {
+	if a.readyAt.IsZero() && !a.clustered() {
 		a.watchSockets()
 	}
 	a.watchHealth()
@@ -328,7 +345,7 @@ func (a *Attempt) look(alive time.Duration) {
 
 // wanted is what readiness waits for.
 func (a *Attempt) wanted() need.Set {
-	if a.node != nil {
+	if a.clustered() {
 		return need.OfCluster(a.app)
 	}
 	return need.Of(a.app)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/internal/supervisor/need"
@@ -139,7 +140,12 @@ func (a *Attempt) listen(was *record.Node) {
 		return
 	}
 	conn := a.channel
-	a.newBox(mail.Plain{Conn: conn})
+	if a.kin != nil {
+		a.link = nodejs.NewLink(conn.Send, a.cfg.Shared.Loop.NextID)
+		a.newBox(mail.Node{Link: a.link, Conn: conn})
+	} else {
+		a.newBox(mail.Plain{Conn: conn})
+	}
 	a.cfg.Shared.Errands.Go(func() {
 		var pace pace
 		for {
@@ -149,6 +155,11 @@ func (a *Attempt) listen(was *record.Node) {
 			}
 			if err != nil {
 				return
+			}
+			if a.kin != nil {
+				a.hearPrimary(conn, f)
+				pace.keep(a.life, len(f.Data))
+				continue
 			}
 			if isMessage(f.Data) {
 				if !a.message(f.Data, f.FDs, "") {

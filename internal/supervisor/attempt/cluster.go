@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -55,28 +53,6 @@ func newCluster(cfg Config) *cluster {
 		return nil
 	}
 	return &cluster{last: &record.Node{}, over: make(chan struct{}), others: cfg.Before}
-}
-
-// preloadPath is where Node.js workers find what they load before their program.
-func preloadPath(runDir string) string { return filepath.Join(runDir, "node", "preload.cjs") }
-
-// writePreload puts it there, for workers of any user. Those that start meanwhile
-// read the one or the other, whole.
-func writePreload(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
-		return err
-	}
-	if err := os.Chmod(filepath.Dir(path), 0o711); err != nil { // whatever the umask is
-		return err
-	}
-	fresh := path + ".new"
-	if err := os.WriteFile(fresh, nodejs.Preload(), 0o600); err != nil {
-		return err
-	}
-	if err := os.Chmod(fresh, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(fresh, path)
 }
 
 // join makes the process a member of its app's cluster, and hears it from now on.
@@ -365,6 +341,9 @@ func (a *Attempt) LeftByItself() bool {
 
 // Servers are what it listens on, by the keys of its app's cluster.
 func (a *Attempt) Servers() (keys []string) {
+	if a.kin != nil {
+		return a.kin.Facts().Servers()
+	}
 	facts := a.node.facts()
 	if facts == nil {
 		return nil
@@ -381,7 +360,7 @@ func (a *Attempt) Servers() (keys []string) {
 func (a *Attempt) Node() *api.NodeWorker {
 	c := a.node
 	if c == nil {
-		return nil
+		return a.shown()
 	}
 	facts := c.facts()
 	v := &api.NodeWorker{State: "none"}

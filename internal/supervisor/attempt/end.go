@@ -30,7 +30,7 @@ func (a *Attempt) Stop(rules spec.Stop) {
 		a.emptyQueues(func() { a.askToEnd(rules) })
 		return
 	}
-	a.askToEnd(rules)
+	a.forksFirst(rules, func() { a.askToEnd(rules) })
 }
 
 // askToEnd has the process end: by stop.message, and a Node.js worker by leaving its
@@ -122,6 +122,7 @@ func (a *Attempt) Kill() {
 	a.closeBox()
 	a.unwatch()
 	a.disarm()
+	a.killForks()
 	proc := a.proc
 	a.cfg.Shared.Errands.Go(func() { _, _ = proc.Kill() })
 }
@@ -139,6 +140,13 @@ func (a *Attempt) Clear(patience time.Duration) {
 func (a *Attempt) clear(patience time.Duration) {
 	a.deadline, a.span = time.Now().Add(patience), patience
 	proc, out, node, sig := a.proc, a.output, a.node, unix.SignalNum(a.StopSignal())
+	groupGone, forksGone := false, false
+	gone := func() {
+		if groupGone && forksGone {
+			a.cfg.Events.Gone()
+		}
+	}
+	a.endForks(a.app.Stop, patience, func() { forksGone = true; gone() })
 	a.cfg.Shared.Errands.Go(func() {
 		left := clearGroup(a.life, proc, sig, patience)
 		if out != nil {
@@ -156,7 +164,8 @@ func (a *Attempt) clear(patience time.Duration) {
 			if left > 0 {
 				a.cfg.Events.Warned(fault.New(fault.StopKilled, "%d processes cannot be killed", left))
 			}
-			a.cfg.Events.Gone()
+			groupGone = true
+			gone()
 		})
 	})
 }
@@ -203,6 +212,7 @@ func (a *Attempt) Close() {
 func (a *Attempt) Leave() {
 	a.silence()
 	a.node.deafen()
+	a.leaveForks()
 	if a.notify != nil {
 		a.notify.Leave()
 	}

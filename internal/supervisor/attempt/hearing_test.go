@@ -1,15 +1,12 @@
 package attempt
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/handoff"
-	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/record"
 )
@@ -182,28 +179,5 @@ func TestStopMessage(t *testing.T) {
 	}
 	if got := l.receive(); !strings.Contains(got, `"disconnect"`) {
 		t.Error(got)
-	}
-}
-
-// The preload is there for workers of any user, and is always whole.
-func TestPreloadIsWritten(t *testing.T) {
-	path := preloadPath(t.TempDir())
-	for range 2 {
-		if err := writePreload(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(path)
-	if err != nil || string(text) != string(nodejs.Preload()) {
-		t.Fatal(err, len(text))
-	}
-	for name, mode := range map[string]os.FileMode{path: 0o644, filepath.Dir(path): 0o711 | os.ModeDir} {
-		if info, err := os.Stat(name); err != nil || info.Mode() != mode {
-			t.Errorf("%s: %v, %v", name, info.Mode(), err)
-		}
-	}
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil || len(entries) != 1 {
-		t.Error(entries, err)
 	}
 }

@@ -15,7 +15,7 @@ func (a *Attempt) newBox(c mail.Carrier) {
 }
 
 func (a *Attempt) openBox() {
-	if a.box != nil && a.Serving() {
+	if a.box != nil && a.Serving() && a.cfg.Fork == nil {
 		a.cfg.Shared.Mail.Open(a.box, a.proc.PID)
 	}
 }
@@ -46,6 +46,10 @@ func (a *Attempt) message(data []byte, fds []int, kind string) bool {
 		}
 		office.Forward(a.box, data, fd, kind)
 		return true
+	}
+	if a.cfg.Fork != nil {
+		pass := a.cfg.Fork.Message(data, fds, kind)
+		return a.settled(func() { a.cfg.After(pass) })
 	}
 	office.Heard()
 	said := a.meter.Said(time.Now(), data, len(fds))

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
@@ -123,6 +124,9 @@ type Shared struct {
 	Loop *handoff.Loop
 	// Mail carries the messages of users' code.
 	Mail mail.Office
+	// Brood makes the Kin of a program that is its own primary, and what the API shows of
+	// them. Required with Loop.
+	Brood func(context.Context, Config, *Attempt) (Kin, func() *api.NodeWorker)
 	// Forgotten is called when a process is given up.
 	Forgotten func(id string)
 
@@ -150,7 +154,7 @@ func NewShared(starter process.Starter, store process.Store, runDir string) (*Sh
 	// A worker with a user of its own must reach its notify socket.
 	err := os.Chmod(sockets, 0o711)
 	if err == nil {
-		err = writePreload(preloadPath(runDir))
+		err = nodejs.Install(nodeDir(runDir))
 	}
 	if err != nil {
 		return nil, fault.New(fault.StateDir, "cannot use %s: %w", runDir, err)
@@ -247,6 +251,8 @@ type starter struct {
 	cfg    Config
 	id     string
 	onLine func(api.Record)
+	// delegates: it is its own primary.
+	delegates bool
 }
 
 type started struct {
@@ -288,7 +294,10 @@ func (s starter) start() (out started, err error) {
 	w := s.cfg.Worker
 	w.ID, w.NotifySocket = s.id, s.shared.notifyPath(s.id)
 	if s.shared.Loop != nil {
-		w.Number, w.Preload = s.cfg.Number, preloadPath(s.shared.RunDir)
+		w.Number, w.Preload = s.cfg.Number, nodejs.PreloadIn(nodeDir(s.shared.RunDir))
+		if s.delegates {
+			w.Preload = nodejs.DelegateIn(nodeDir(s.shared.RunDir))
+		}
 	}
 	var theirs *os.File
 	if out.channel, theirs, err = s.shared.openChannel(s.id, s.cfg.Primary != nil); err != nil {

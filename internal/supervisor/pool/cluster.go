@@ -17,7 +17,7 @@ import (
 // primaryFor is the primary that a worker's process gets, offering what the worker's
 // generation has declared; nil: it is no worker of Node's cluster.
 func (p *Pool) primaryFor(w *worker.Worker) *primary.Primary {
-	if p.shared.Attempts.Loop == nil || !w.Gen.Surroundings(p.shared.Node, w.Slot).NodeCluster() {
+	if p.shared.Attempts.Loop == nil || w.Gen.Surroundings(p.shared.Node, w.Slot).Cluster() == spec.NodeOff {
 		return nil
 	}
 	if p.primary == nil {
@@ -34,6 +34,7 @@ func (p *Pool) primaryOptions() primary.Options {
 		Slots:   func() int { return p.app.Workers },
 		After:   p.owner.After,
 		Warn:    func(member string, f *fault.Fault) { p.post(func() { p.warn(p.named(member), f) }) },
+		Blocked: p.Warn,
 	}
 }
 
@@ -80,7 +81,7 @@ func (p *Pool) before(w *worker.Worker) (keys []string, any bool) {
 func (p *Pool) adoptPrimary(rec record.Pool) (faults []*fault.Fault) {
 	clustered := len(rec.Asked) > 0
 	for _, v := range rec.Occupants {
-		clustered = clustered || v.Process.Node != nil
+		clustered = clustered || v.Process.Node != nil || v.Process.Forks != nil
 	}
 	if p.shared.Attempts.Loop == nil || !clustered {
 		return nil

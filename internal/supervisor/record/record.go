@@ -98,6 +98,11 @@ func (p Pool) Named() (ids []string) {
 		if v.Process.ID != "" {
 			ids = append(ids, v.Process.ID)
 		}
+		if v.Process.Forks != nil {
+			for _, f := range v.Process.Forks.List {
+				ids = append(ids, f.Process.ID)
+			}
+		}
 	}
 	return ids
 }
@@ -172,6 +177,14 @@ func Warn(list []Warning, f *fault.Fault) []Warning {
 	})
 	list = append(list, Warning{At: time.Now(), Fault: *f})
 	return list[max(0, len(list)-warningsMax):]
+}
+
+// Over is the list without the warnings that f says the end of: those of the same code
+// and place.
+func Over(list []Warning, f *fault.Fault) []Warning {
+	return slices.DeleteFunc(slices.Clone(list), func(old Warning) bool {
+		return old.Fault.Code == f.Code && old.Fault.Where == f.Where
+	})
 }
 
 // warningsMax is how many are kept.
@@ -270,6 +283,8 @@ type Process struct {
 	Failures int  `json:"failures,omitempty"`
 	// Node is nil for a program that is no Node.js cluster worker.
 	Node *Node `json:"node,omitempty"`
+	// Forks are nil for a program that is not its own primary.
+	Forks *Forks `json:"forks,omitempty"`
 }
 
 // Duration is one in nanoseconds, also in its text form.

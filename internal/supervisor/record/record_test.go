@@ -48,6 +48,7 @@ func golden() Pool {
 				LineSeen: true, Stopping: true, Asked: true, Killed: true, Exited: true, Deadline: at,
 				Span: time.Minute, Watchdog: time.Second, Passed: true, Failures: 2,
 				Number: 3, Node: &Node{Online: true, Servers: map[string]bool{"k": true}, Asked: true, Left: true, Gone: true},
+				Forks: &Forks{Last: 2, List: []Fork{{Process: Process{ID: "f", Number: 2, Node: &Node{Servers: map[string]bool{"k": true, "l": false}}}, Silent: true}}},
 			},
 		}},
 		Started: 3,
@@ -251,5 +252,18 @@ func TestLogIntent(t *testing.T) {
 	}
 	if DropLogIntents(r.Store, func(string) bool { return true }); len(r.Store.List()) != 0 {
 		t.Error("left")
+	}
+}
+
+// A successor finds the forks of programs beside the workers, and where they listen.
+func TestForks(t *testing.T) {
+	p := golden()
+	if named := p.Named(); !slices.Equal(named, []string{p.Occupants[0].Process.ID, "f"}) {
+		t.Errorf("%q", named)
+	}
+	forks := p.Occupants[0].Process.Forks
+	forks.List = append(forks.List, Fork{})
+	if keys := forks.Servers(); !slices.Equal(keys, []string{"k"}) {
+		t.Errorf("%q", keys)
 	}
 }
