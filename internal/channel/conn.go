@@ -65,8 +65,8 @@ type Options struct {
 	// with, for a reader that may be killed and have a successor (see the package).
 	Peek bool
 	// Driven leaves the descriptor out of Go's poller, for a loop that waits for many
-	// itself: Attach, Next, Pass, Again and HungUp are used then, never Receive. Send
-	// and the rest are as ever.
+	// itself: Attach, Next, Pass, Again, Stirred and HungUp are used then, never
+	// Receive. Send and the rest are as ever.
 	Driven bool
 	// Torn, when not nil, is told true before the first byte of a frame that cannot
 	// be sent (or with Peek received) at one stroke and false after the last one. A

@@ -8,9 +8,9 @@ import (
 	"github.com/muster-run/muster/internal/channel"
 )
 
-// turn is how many frames of one channel are looked at before the others have
+// atOnce is how many frames of one channel are looked at before the others have
 // their turn.
-const turn = 64
+const atOnce = 64
 
 // Hearing is what a Loop does with the frames of a channel. First may be nil, the
 // others not.
@@ -115,7 +115,7 @@ func (e *Ear) ready(found uint32) {
 
 // hear looks for frames.
 func (e *Ear) hear() {
-	for range turn {
+	for range atOnce {
 		if !e.free() {
 			return
 		}

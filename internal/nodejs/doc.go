@@ -2,7 +2,8 @@
 // codec for the frames of a worker, and Link, which keeps the order that Node
 // expects on one channel. It is protocol only: who listens where and who gets a
 // connection is decided elsewhere. PROTOCOL.md says what of Node's protocol is
-// spoken.
+// spoken. What Node.js programs load to keep their half of it lies here, too:
+// Preload for workers, Delegate for programs that fork their own.
 //
 // # Model
 //

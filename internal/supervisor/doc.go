@@ -1,17 +1,20 @@
 // Package supervisor owns the workers of one host. It knows no bus, no HTTP and
 // no metrics: it gets a spec, a Starter, a Store and an event hub, and offers
-// Apply, the orders (Start, Stop, Restart, Reload, Rollback, Scale, Signal),
+// Apply, the orders (Start, Stop, Restart, Reload, Rollback, Scale, Signal, Message),
 // Snapshot and Shutdown.
 //
 // # Inner rooms
 //
 //	supervisor            which apps there are, selectors, order by depends_on
-//	supervisor/pool       the workers of one app: state machine, rollout
+//	supervisor/pool       the workers of one app: slots, orders, rollout
+//	supervisor/worker     one worker: its state machine
 //	supervisor/generation what they run: release, directory, listeners, build
 //	supervisor/attempt    one process of a worker: readiness, health, stop, clearing
+//	supervisor/primary    what Node.js workers listen on, and what they are answered
+//	supervisor/mail       messages to workers, and between them
 //	supervisor/steps      one goroutine that owns something; record before act
 //	supervisor/record     what is written down for a successor
-//	supervisor/backoff, human, surge   decisions, apart from the state they need
+//	supervisor/backoff, human, need, surge   decisions, apart from the state they need
 //
 // Facts rise as calls in the owner's goroutine (attempt → worker → event.Hub);
 // orders fall as method calls (Supervisor → Pool → worker → attempt). Read

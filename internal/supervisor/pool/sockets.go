@@ -28,7 +28,7 @@ func (p *Pool) fitSockets() {
 		return
 	}
 	n := p.widest()
-	if p.primary != nil {
+	if p.primary != nil && n == p.app.Workers { // once for all that go, as it blocks
 		p.primary.Resize(n)
 	}
 	list := p.listeners()
@@ -48,14 +48,22 @@ func (p *Pool) widest() int {
 	return n
 }
 
-// Warn publishes what was noticed of the worker of a slot, or (-1) of the app.
-func (p *Pool) Warn(slot int, f *fault.Fault) {
+// Warn publishes what was noticed of the worker of a slot, or (-1) of the app. over: it
+// has ended.
+func (p *Pool) Warn(slot int, f *fault.Fault, over bool) {
 	p.post(func() {
+		var w *worker.Worker
+		f := f.At(p.name)
 		if s := p.slots[slot]; s != nil && s.cur != nil {
-			p.warn(s.cur, f.At(s.cur.String()))
+			w = s.cur
+			f = f.At(w.String())
+		}
+		if !over {
+			p.warn(w, f)
 			return
 		}
-		p.warn(nil, f.At(p.name))
+		p.warnings = record.Over(p.warnings, f)
+		p.publish(w, event.Warning{Fault: *f, Over: true})
 	})
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	// Warn is told what went wrong, with the member's ID ("" when it is about the
 	// app). From any goroutine; it must not block. May be nil.
 	Warn func(member string, f *fault.Fault)
+	// Blocked is told that the worker of a slot does not take its connections, or
+	// (over) takes them again; as Warn.
+	Blocked func(slot int, f *fault.Fault, over bool)
 }
 
 // Primary of one app. See the package for which goroutine it belongs to.
@@ -70,6 +73,9 @@ func New(o Options) *Primary {
 	}
 	if o.Warn == nil {
 		o.Warn = func(string, *fault.Fault) {}
+	}
+	if o.Blocked == nil {
+		o.Blocked = func(int, *fault.Fault, bool) {}
 	}
 	return &Primary{o: o, declared: map[string]*server{}, members: map[*Member]bool{}}
 }
@@ -137,7 +143,8 @@ func (p *Primary) Offer(list []Offered) {
 
 // Resize fits the listeners that have a socket for each slot to a pool of n: before
 // the workers of new slots start, after those of slots that go have ended. Where
-// sockets cannot be made it warns: the slots then share those there are.
+// sockets cannot be made it warns: the slots then share those there are. Where some
+// go it blocks until what waits in them has gone to others: 0.25 to 3 s.
 func (p *Primary) Resize(n int) {
 	for _, s := range p.asked {
 		if s.was.Listener.Balance != spec.BalanceSlots {
