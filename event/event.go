@@ -205,6 +205,8 @@ type Reload struct {
 // Warning is a fault that stopped nothing.
 type Warning struct {
 	Fault fault.Fault `json:"fault"`
+	// Over: what was warned of, by the same code, has ended; Fault says so.
+	Over bool `json:"over,omitempty"`
 }
 
 // Order says that someone told the agent to do something.

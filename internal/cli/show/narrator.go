@@ -208,6 +208,10 @@ func (n *Narrator) warning(e event.Event, d event.Warning) (string, Mood) {
 	if d.Fault.Where == "" && e.App != "" {
 		text = e.Worker() + ": " + text
 	}
+	if d.Over {
+		delete(n.warned, e.Worker())
+		return text, Good
+	}
 	if d.Fault.Code == fault.ExitedEarly {
 		return "warning: " + text, Quiet // the exit and what follows it say so
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/handoff"
@@ -30,8 +29,7 @@ type address struct {
 	balance spec.Balance // "": not decided yet
 	sockets []socket     // never changed in place
 	door    *handoff.Door
-	want    int                 // slots
-	stuck   map[int]*time.Timer // tell of a slot that is blocked
+	want    int // slots
 }
 
 // newAddress takes files over. On an error they are still the caller's.
@@ -133,9 +131,6 @@ func (a *address) shut() {
 	a.mu.Lock()
 	door := a.door
 	a.door = nil
-	for _, t := range a.stuck {
-		t.Stop()
-	}
 	a.mu.Unlock()
 	if door != nil {
 		door.Close()
@@ -179,9 +174,11 @@ func (s *Sockets) openDoor(a *address, l spec.Listener) error {
 	}
 	o := handoff.DoorOptions{Policy: a.balance, Sockets: filesOf(a.sockets)}
 	if s.Warn != nil {
-		o.Stuck = func(slot int, stuck bool, waiting int) { s.blocked(a, l, slot, stuck, waiting) }
+		o.Stuck = func(slot int, stuck bool, waiting int) {
+			s.Warn(a.owner(), slot, handoff.Blocked(l.Key(), stuck, waiting), !stuck)
+		}
 		o.Warn = func(err error) {
-			s.Warn(a.owner(), -1, fault.New(fault.Bind, "cannot accept on %s: %w", l.Key(), err))
+			s.Warn(a.owner(), -1, fault.New(fault.Bind, "cannot accept on %s: %w", l.Key(), err), false)
 		}
 	}
 	door, err := s.Loop.Open(o)
@@ -190,30 +187,6 @@ func (s *Sockets) openDoor(a *address, l spec.Listener) error {
 	}
 	a.door = door
 	return nil
-}
-
-// blockedFor is how long a worker must be found blocked to be told of: one that is
-// only busy takes what waits as soon as new connections go elsewhere.
-const blockedFor = time.Second
-
-// blocked tells of a worker that does not take its connections.
-func (s *Sockets) blocked(a *address, l spec.Listener, slot int, stuck bool, waiting int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if t := a.stuck[slot]; t != nil {
-		t.Stop()
-		delete(a.stuck, slot)
-	}
-	if !stuck || a.door == nil {
-		return
-	}
-	if a.stuck == nil {
-		a.stuck = map[int]*time.Timer{}
-	}
-	a.stuck[slot] = time.AfterFunc(blockedFor, func() {
-		s.Warn(a.owner(), slot, fault.New(fault.Blocked,
-			"it takes no connections on %s: %d wait, and new ones go to other workers", l.Key(), waiting))
-	})
 }
 
 // balanceOf is what a fresh address gets. Without a Loop nothing can be dealt or

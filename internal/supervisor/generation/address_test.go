@@ -441,9 +441,9 @@ func TestBalanceIsFixed(t *testing.T) {
 func TestBlockedIsTold(t *testing.T) {
 	s := dealing(t)
 	told := make(chan *fault.Fault, 8)
-	s.Warn = func(app string, slot int, f *fault.Fault) {
-		if app != "web" || slot != 1 {
-			t.Errorf("told of %s#%d: %v", app, slot, f)
+	s.Warn = func(app string, slot int, f *fault.Fault, over bool) {
+		if app != "web" || slot != 1 || over {
+			t.Errorf("told of %s#%d: %v, %v", app, slot, f, over)
 		}
 		told <- f
 	}
@@ -456,9 +456,6 @@ func TestBlockedIsTold(t *testing.T) {
 			break
 		}
 	}
-	at := b.at
-	s.blocked(at, b.Spec, 0, true, 3) // a worker that is well again soon is not told of
-	s.blocked(at, b.Spec, 0, false, 0)
 	select {
 	case f := <-told:
 		if f.Code != fault.Blocked || !strings.Contains(f.Text, "tcp://127.0.0.1:0") {

@@ -25,9 +25,9 @@ type Sockets struct {
 	// Balance resolves how the connections of a listener get to the workers; nil:
 	// shared.
 	Balance func(spec.App, spec.Listener) spec.Balance
-	// Warn is told what a Door notices, of the worker of a slot or (-1) of the app. May
-	// be nil.
-	Warn func(app string, slot int, f *fault.Fault)
+	// Warn is told what a Door notices, of the worker of a slot or (-1) of the app, and
+	// (over) that it has ended. May be nil.
+	Warn func(app string, slot int, f *fault.Fault, over bool)
 
 	mu       sync.Mutex           // taken before that of an address
 	prebound map[string]*Listener // by Store name; see Prebind

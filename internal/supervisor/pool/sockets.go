@@ -3,8 +3,11 @@ package pool
 import (
 	"slices"
 
+	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/supervisor/generation"
+	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/worker"
 )
 
 // growSockets makes the sockets of new slots, before their workers start. Where that

@@ -123,14 +123,17 @@ func (p *Primary) balance(l spec.Listener) spec.Balance {
 // open has a Door deal the connections, where one is needed.
 func (s *server) open() error {
 	s.file = func(slot int) *os.File { return s.files[slot%len(s.files)] }
-	balance := s.was.Listener.Balance
+	balance, key := s.was.Listener.Balance, s.was.Listener.Spec.Key()
 	if balance == spec.BalanceShared || s.p.o.Loop == nil {
 		return nil
 	}
 	door, err := s.p.o.Loop.Open(handoff.DoorOptions{
 		Policy: balance, Sockets: s.files,
+		Stuck: func(slot int, stuck bool, waiting int) {
+			s.p.o.Blocked(slot, handoff.Blocked(key, stuck, waiting), !stuck)
+		},
 		Warn: func(err error) {
-			s.p.o.Warn("", fault.New(fault.Bind, "%s: connections wait: %w", s.was.Listener.Spec.Key(), err).At(s.p.o.App))
+			s.p.o.Warn("", fault.New(fault.Bind, "%s: connections wait: %w", key, err).At(s.p.o.App))
 		},
 	})
 	if err == nil {
