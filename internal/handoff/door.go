@@ -127,7 +127,7 @@ func (d *Door) slots() bool { return d.policy == spec.BalanceSlots }
 // slot, which accepts from the slot's socket itself. r is its channel; nil: nothing
 // can be dealt to it.
 func (d *Door) Join(slot int, r Receiver) *Seat {
-	s := &Seat{door: d, slot: slot, to: r}
+	s := &Seat{door: d, slot: slot, to: r, alive: time.Now()}
 	d.loop.mu.Lock()
 	defer d.loop.mu.Unlock()
 	if d.closed {

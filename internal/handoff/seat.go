@@ -42,6 +42,7 @@ type Seat struct {
 	open    int // connections it has, as far as is known
 	counted bool
 	alive   time.Time // the last sign of life
+	pinged  bool      // it owes an answer to a ping
 	turns   int       // connections offered, see even.go
 	offered time.Time // the oldest one under way
 	excused time.Time // until then nobody waits for it
@@ -194,6 +195,7 @@ func (s *Seat) tryAgain() {
 
 // sign notes that the worker does something. l.mu is held.
 func (s *Seat) sign() {
+	s.pinged = false
 	if k := s.door.socket(s.slot); k != nil {
 		s.alive = time.Now()
 		k.well()

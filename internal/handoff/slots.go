@@ -100,7 +100,6 @@ type guard struct {
 	asked time.Time // when the ping was sent that waits for an answer
 	queue int       // as last seen
 	since time.Time // when it last was shorter than before; zero: not looked at yet
-	deaf  bool      // the ping could not be sent
 }
 
 // rest ends the watch. l.mu is held.
@@ -166,19 +165,26 @@ func (k *socket) judge(now time.Time) time.Duration {
 	return lookAfter
 }
 
-// ping asks the workers of the slot for a sign of life. Runs on the thread.
+// ping asks the workers of the slot that owe no answer for a sign of life. Runs on the
+// thread.
 func (k *socket) ping() {
 	l := k.door.loop
 	l.mu.Lock()
-	seats := slices.Clone(k.seats)
-	l.mu.Unlock()
-	asked := false
-	for _, s := range seats {
-		asked = s.to != nil && s.to.Ping() == nil || asked
+	var ask []*Seat
+	for _, s := range k.seats {
+		if s.to != nil && !s.pinged {
+			s.pinged = true
+			ask = append(ask, s)
+		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k.guard.deaf = !asked
+	l.mu.Unlock()
+	for _, s := range ask {
+		if s.to.Ping() != nil {
+			l.mu.Lock()
+			s.pinged = false // once more with the next look
+			l.mu.Unlock()
+		}
+	}
 }
 
 // block marks the slot as blocked. l.mu is held.
@@ -233,8 +239,8 @@ func (k *socket) recover() {
 	case !asks && n >= 0 && (n < k.guard.queue || n == 0):
 		k.well()
 		return
-	case asks && k.guard.deaf:
-		d.loop.post(k.ping) // the last one did not get through
+	case asks:
+		d.loop.post(k.ping) // another worker may have the slot now
 	}
 	k.guard.queue = n
 	k.guard.timer = d.loop.after(recoverEvery, k.recover)

@@ -157,6 +157,28 @@ func TestSlotsDead(t *testing.T) {
 	}
 }
 
+// A successor that comes while its predecessor owes an answer is not judged for that:
+// in a reload the old worker may be asked, and be gone when the time is over.
+func TestSlotsSuccessor(t *testing.T) {
+	l, d, files := slotDoor(t, 2, DoorOptions{})
+	acceptFrom(t, l, "w0", files[0]).join(d, 0)
+	old := employ(t, l, "old").join(d, 1) // accepts nothing
+	old.gate.Lock()                       // and answers nothing
+	defer old.gate.Unlock()
+	eventually(t, "two live slots", func() bool { return allLive(d) })
+	var clients []*net.TCPConn
+	eventually(t, "a ping", func() bool {
+		clients = append(clients, dial(t, files[0]))
+		return old.pings.Load() > 0
+	})
+	fresh := employ(t, l, "fresh").join(d, 1) // accepts nothing either, yet
+	old.seat.Leave()
+	pass(2 * aliveWithin)
+	acceptFrom(t, l, "accepts", files[1])
+	eventually(t, "two live slots again", func() bool { return allLive(d) && fresh.pings.Load() > 0 })
+	namesOf(t, clients)
+}
+
 // A worker that is blocked is found by a ping; its queue is served elsewhere; it
 // comes back.
 func TestSlotsBlocked(t *testing.T) {
