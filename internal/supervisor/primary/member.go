@@ -178,7 +178,7 @@ func (m *Member) query(msg nodejs.Message, again bool) {
 	}
 	s, err := m.p.serve(m, msg.Query)
 	if err != nil {
-		m.p.o.Warn(m.j.ID, fault.From(err).At(m.j.ID))
+		m.tell("cannot listen: "+keyOf(msg.Query), fault.From(err).At(m.j.ID))
 		m.p.o.After(func() {
 			_ = m.j.Link.Answer(nodejs.Answer{Seq: msg.Seq, Errno: errno(err), Key: keyOf(msg.Query), Data: msg.Query.Data})
 		})
@@ -392,17 +392,22 @@ func (m *Member) Listening() []string {
 // Dealt counts the connections that it has taken from muster. Safe for concurrent use.
 func (m *Member) Dealt() uint64 { return m.dealt.Load() }
 
-// odd warns of something that cannot be meant, once for each text.
+// odd warns of something that cannot be meant.
 func (m *Member) odd(what string) {
-	if len(m.told) >= oddMax || m.told[what] {
-		return
-	}
-	m.told[what] = true
-	m.p.o.Warn(m.j.ID, fault.New(fault.NodeFrame, "%s", what).At(m.j.ID))
+	m.tell(what, fault.New(fault.NodeFrame, "%s", what).At(m.j.ID))
 }
 
-// oddMax is how many kinds of it are told of one worker.
-const oddMax = 10
+// tell warns once of what it is about, however often a worker does it.
+func (m *Member) tell(about string, f *fault.Fault) {
+	if len(m.told) >= tellMax || m.told[about] {
+		return
+	}
+	m.told[about] = true
+	m.p.o.Warn(m.j.ID, f)
+}
+
+// tellMax is how many warnings a worker is worth.
+const tellMax = 10
 
 // First deals with the frames that are for the thread of the loop. false: it is another
 // one.

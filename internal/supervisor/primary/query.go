@@ -151,6 +151,10 @@ func (p *Primary) serve(m *Member, q nodejs.Query) (*server, error) {
 			return s, nil
 		}
 	}
+	if len(p.asked) >= maxAsked {
+		return nil, fault.New(fault.Bind, "the workers of %s have asked for %d listeners, which is enough: %w", p.o.App, maxAsked, unix.EMFILE).
+			WithFix("close those that are not used any more; look for a loop around listen()")
+	}
 	s, err := p.bind(key, p.askedFor(q), q.Index)
 	if err != nil {
 		return nil, err
@@ -158,6 +162,10 @@ func (p *Primary) serve(m *Member, q nodejs.Query) (*server, error) {
 	p.asked = append(p.asked, s)
 	return s, nil
 }
+
+// maxAsked is how many listeners the workers of an app have at most: each costs the
+// agent and the keeper descriptors that others need, too.
+const maxAsked = 256
 
 // errno is what a worker is told.
 func errno(err error) int {

@@ -1,8 +1,11 @@
 package primary
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/spec"
 )
@@ -59,5 +62,42 @@ func TestKeys(t *testing.T) {
 	a.Port, b.Port = 0, 0
 	if keyOf(a) == keyOf(b) {
 		t.Error(keyOf(a))
+	}
+}
+
+// A worker that asks for listeners without end gets no more than there may be, is told
+// why, and warned of once; one that it closes makes room.
+func TestListenersWithoutEnd(t *testing.T) {
+	l := newLab(t, "node", spec.BalanceRoundRobin)
+	w, theirs := l.mute(0)
+	ask := func(i int) string {
+		write(t, theirs, fmt.Sprintf(`{"cmd":"NODE_CLUSTER","act":"queryServer","index":%d,"address":"127.0.0.1","port":0,"addressType":4,"seq":%d}`, i, i))
+		return line(t, theirs)
+	}
+	for i := range maxAsked {
+		if got := ask(i); !strings.Contains(got, `"errno":0`) {
+			t.Fatalf("%d: %s", i, got)
+		}
+	}
+	for range 2 {
+		if got := ask(maxAsked); !strings.Contains(got, `"errno":-24`) {
+			t.Errorf("one more: %s", got)
+		}
+	}
+	if n := len(l.warnings(fault.Bind)); n != 1 {
+		t.Errorf("%d warnings: %v", n, l.warned)
+	}
+	write(t, theirs, `{"cmd":"NODE_CLUSTER","act":"close","key":"127.0.0.1:0:4:7","seq":999}`)
+	if got := ask(maxAsked + 1); !strings.Contains(got, `"errno":0`) {
+		t.Errorf("after a close: %s", got)
+	}
+	for i := range 40 {
+		ask(maxAsked + 2 + i)
+	}
+	if n := len(l.warnings(fault.Bind)); n != tellMax {
+		t.Errorf("%d warnings of 41 failures: %v", n, l.warned)
+	}
+	if odd := l.warnings(fault.NodeFrame); len(odd) > 0 || w.facts().Gone {
+		t.Errorf("%v", odd)
 	}
 }
