@@ -100,9 +100,9 @@ type Probed struct {
 
 // Listener is a socket that the process inherits.
 type Listener struct {
-	Name, Network, Address string
-	File                   process.NamedFD
-	Inode                  uint64
+	Network, Address string
+	File             process.NamedFD
+	Inode            uint64
 	// Balance in force. Door deals the listener's connections, and Seat is the slot to
 	// join it with; nil: nobody deals.
 	Balance spec.Balance

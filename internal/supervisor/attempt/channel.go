@@ -156,25 +156,42 @@ func (a *Attempt) listen(was *record.Node) {
 			if err != nil {
 				return
 			}
-			if a.kin != nil {
-				a.hearPrimary(conn, f)
-				pace.keep(a.life, len(f.Data))
-				continue
-			}
-			if isMessage(f.Data) {
-				if !a.message(f.Data, f.FDs, "") {
-					return
-				}
-				pace.keep(a.life, len(f.Data))
-				continue
-			}
-			closeAll(f.FDs) // nobody is there who could use it
-			if !a.heard(conn, f.Data) {
+			if !a.hear(conn, f) {
 				return
 			}
 			pace.keep(a.life, len(f.Data))
 		}
 	})
+}
+
+// hear deals with a frame of a process that is no worker of a cluster. false: the
+// attempt is over.
+func (a *Attempt) hear(conn *channel.Conn, f channel.Frame) bool {
+	kind := ""
+	if a.kin != nil {
+		rest, of, mine := a.kin.Take(f)
+		if mine {
+			return true
+		}
+		f, kind = rest, of
+	}
+	return a.plain(conn, f, kind)
+}
+
+// plain deals with a frame that any process may send. kind is as for message. "ready"
+// is what Node.js programs send that PM2 is to wait for. false: the attempt is over.
+func (a *Attempt) plain(conn *channel.Conn, f channel.Frame, kind string) bool {
+	if !isMessage(f.Data) {
+		closeAll(f.FDs) // nobody is there who could use them
+		return a.heard(conn, f.Data)
+	}
+	if !a.message(f.Data, f.FDs, kind) {
+		return false
+	}
+	if a.clustered() && string(f.Data) == `"ready"` {
+		return a.settled(func() { a.met(need.Notify) })
+	}
+	return true
 }
 
 // cutOff ends the channel of a worker that cannot be understood any more, and tells

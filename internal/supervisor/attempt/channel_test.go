@@ -326,7 +326,7 @@ func TestChannelOfAStartedProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cfg := Config{Shared: shared, Log: log, Listeners: []Listener{{Name: "http", File: process.NamedFD{Name: "http", File: null}}}}
+	cfg := Config{Shared: shared, Log: log, Listeners: []Listener{{File: process.NamedFD{Name: "http", File: null}}}}
 	cfg.Worker.App, cfg.Worker.Dir = app, "/"
 	out, err := starter{shared: shared, cfg: cfg, id: "web.0.x-1"}.start()
 	if err != nil {

@@ -104,7 +104,7 @@ func (a *Attempt) goOn(alive time.Duration) {
 // It returns once what it means is recorded: the frame leaves the socket then.
 func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
 	if !strings.HasPrefix(channel.Command(f.Data), "NODE_") {
-		a.plain(conn, f)
+		a.plain(conn, f, "")
 		a.node.pace.keep(a.life, len(f.Data))
 		return
 	}
@@ -123,20 +123,6 @@ func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
 	}
 	a.message(msg.Msg, f.FDs, msg.Type)
 	a.node.pace.keep(a.life, len(f.Data))
-}
-
-// plain deals with a frame that any worker may send. "ready" is what programs send
-// that PM2 is to wait for.
-func (a *Attempt) plain(conn *channel.Conn, f channel.Frame) {
-	if !isMessage(f.Data) {
-		closeAll(f.FDs)
-		a.heard(conn, f.Data)
-		return
-	}
-	a.message(f.Data, f.FDs, "")
-	if string(f.Data) == `"ready"` {
-		a.settled(func() { a.met(need.Notify) })
-	}
 }
 
 // judgeChannel: what it said is not what Node.js says, so nothing that it says can
@@ -204,17 +190,11 @@ func (a *Attempt) online() {
 // listens on it must, too, but not for ever: a new release may have another port.
 func (a *Attempt) serversChanged() {
 	servers := a.node.facts().Servers
-	if a.needs&need.Servers == 0 || len(servers) == 0 {
+	if a.needs&need.Servers == 0 || len(servers) == 0 || !allListen(servers) {
 		return
 	}
-	for _, listens := range servers {
-		if !listens {
-			return
-		}
-	}
-	missing := a.node.missing()
 	switch {
-	case len(missing) == 0:
+	case len(a.node.missing()) == 0:
 		a.met(need.Servers)
 	case a.node.slack == nil:
 		a.node.slack = later(serversPatience, func() { a.post(a.withoutSome) })
@@ -243,24 +223,30 @@ func (a *Attempt) withoutSome() {
 		a.cfg.Events.Warned(fault.New(fault.ListenPID, "it does not listen on %s, as the worker before it does", strings.Join(missing, ", ")).
 			WithFix("nothing, when the release is to have other addresses"))
 	}
-	for _, listens := range a.node.facts().Servers {
+	if allListen(a.node.facts().Servers) {
+		a.met(need.Servers)
+	}
+}
+
+// allListen says so of all servers.
+func allListen(servers map[string]bool) bool {
+	for _, listens := range servers {
 		if !listens {
-			return
+			return false
 		}
 	}
-	a.met(need.Servers)
+	return true
 }
 
 // facts are what a successor must know; the same pointer while they stay the same.
 func (c *cluster) facts() *record.Node {
-	if c == nil || c.member == nil {
-		if c == nil {
-			return nil
-		}
-		return c.last
+	if c == nil {
+		return nil
 	}
-	if now := c.member.Facts(); now != nil && !same(*now, *c.last) {
-		c.last = now
+	if c.member != nil {
+		if now := c.member.Facts(); !same(*now, *c.last) {
+			c.last = now
+		}
 	}
 	return c.last
 }

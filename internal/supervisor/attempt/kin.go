@@ -49,22 +49,6 @@ func nodeDir(runDir string) string { return filepath.Join(runDir, "node") }
 // clustered: what it, or its forks, listen on is asked of muster.
 func (a *Attempt) clustered() bool { return a.node != nil || a.kin != nil }
 
-// hearPrimary deals with a frame of a program that is its own primary.
-func (a *Attempt) hearPrimary(conn *channel.Conn, f channel.Frame) {
-	rest, kind, mine := a.kin.Take(f)
-	switch {
-	case mine:
-	case isMessage(rest.Data):
-		a.message(rest.Data, rest.FDs, kind)
-		if string(rest.Data) == `"ready"` {
-			a.settled(func() { a.met(need.Notify) })
-		}
-	default:
-		closeAll(rest.FDs)
-		a.heard(conn, rest.Data)
-	}
-}
-
 // Link to a program that has Kin; nil: it has no channel. Waiting is what it has not
 // read yet.
 func (a *Attempt) Link() (link *nodejs.Link, waiting func() (frames, bytes int)) {
