@@ -75,28 +75,3 @@ func NPMStart(t *testing.T, c Cell) string {
 	s.Down()
 	return "two workers on one port, reloaded"
 }
-
-// Delegate: a program that is its own primary.
-func Delegate(t *testing.T, c Cell) string {
-	c.Program, c.Workers = "delegate", 1
-	s := nodeSite(t, c, "    node: {cluster: delegate}\n")
-	s.Up()
-	rig.Until(t, 20*time.Second, "both forks listen", func() bool { return len(s.printed(t, "listening ")) == 2 })
-	rig.Until(t, 10*time.Second, "messages go both ways", func() bool { return len(s.printed(t, "answered ")) == 2 })
-	if text := rig.Ask("http://" + s.addr + "/"); !strings.Contains(text, "colour=blue") {
-		t.Errorf("answer %q", text)
-	}
-	run := startPorts(s.addr, clients)
-	defer run.stop()
-	s.Next(nil)
-	s.Must("reload", "web")
-	run.stop()
-	if len(run.failures) > 0 {
-		t.Errorf("%d requests were lost in a reload of %d: %+v", len(run.failures), run.answers, run.failures[0])
-	}
-	if text := rig.Ask("http://" + s.addr + "/"); !strings.Contains(text, "release=2") {
-		t.Errorf("answer %q", text)
-	}
-	s.Down()
-	return fmt.Sprintf("forked by muster, messages both ways, reloaded with %d answers and 0 lost", run.answers)
-}

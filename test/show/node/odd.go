@@ -25,7 +25,7 @@ func Odd() map[string]func(*testing.T, Cell) string {
 		"several ports": Ports, "IPv6 and dual stack": Families, "address in use": InUse, "TLS tickets": Tickets,
 		"killed with a connection": Unanswered, "out of descriptors": NoDescriptors, "maxConnections": Full,
 		"leaves by itself": Leaves, "never listens": Silent, "ends by itself": Ends, "threads": Threads,
-		"npm start": NPMStart, "delegate": Delegate,
+		"npm start": NPMStart, "delegate": Delegate, "delegate killed": DelegateKilled,
 	}
 }
 
