@@ -98,6 +98,8 @@ func (s *session) finish(err error) int {
 // printFault prints an error.
 func (s *session) printFault(f *fault.Fault) { s.printAs(s.err.Paint(show.Red, "error:"), f) }
 
+func (s *session) warn(f fault.Fault) { s.printAs(s.err.Paint(show.Yellow, "warning:"), &f) }
+
 // printAs prints what kind of thing it is, where, what and the code on one line,
 // then the last output and what to do, indented.
 func (s *session) printAs(kind string, f *fault.Fault) {

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/internal/launch"
 )
 
 func (s *session) runCommand() *cobra.Command {
@@ -22,6 +23,9 @@ func (s *session) runCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.Command = args
 			loaded, err := config.FromRun(f, s.environ)
+			if err == nil {
+				err = launch.CheckAll(loaded.Spec, s.warn)
+			}
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func (s *session) upCommand() *cobra.Command {
 			if s.resume {
 				loaded, err = s.resumed(loaded, err)
 			} else if err == nil {
-				err = launch.CheckAll(loaded.Spec)
+				err = launch.CheckAll(loaded.Spec, s.warn)
 			}
 			if err != nil {
 				return err

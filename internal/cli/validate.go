@@ -22,7 +22,7 @@ func (s *session) validateCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := s.line().Load()
 			if err == nil {
-				err = launch.CheckAll(loaded.Spec)
+				err = launch.CheckAll(loaded.Spec, s.warn)
 			}
 			if err != nil {
 				return err
@@ -31,9 +31,6 @@ func (s *session) validateCommand() *cobra.Command {
 			for _, app := range loaded.Spec.Apps {
 				if command, ok := launch.Resolved(app); ok {
 					resolved[app.Name] = command
-				}
-				for _, f := range launch.Advise(app) {
-					s.printAs(s.err.Paint(show.Yellow, "warning:"), &f)
 				}
 			}
 			if done, err := s.printData(map[string]any{"valid": true, "file": loaded.File, "apps": len(loaded.Spec.Apps), "runs": resolved}); done || err != nil {

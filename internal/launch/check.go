@@ -22,11 +22,17 @@ func Check(app spec.App) error {
 	return checkNode(app)
 }
 
-// CheckAll is Check of each app; the first that fails.
-func CheckAll(wanted spec.Spec) error {
+// CheckAll is Check of each app: the first that fails. Where none does, warn is told
+// what Advise says of them.
+func CheckAll(wanted spec.Spec, warn func(fault.Fault)) error {
 	for _, app := range wanted.Apps {
 		if err := Check(app); err != nil {
 			return err
+		}
+	}
+	for _, app := range wanted.Apps {
+		for _, f := range Advise(app) {
+			warn(f)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package launch
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -318,5 +319,23 @@ func TestLaunchersRefused(t *testing.T) {
 	a := nodeApp(project(t, map[string]string{"server.js": "", "package.json": "{}", ".pnp.cjs": ""}), "yarn start")
 	if got := Advise(a); len(got) != 1 || !strings.Contains(got[0].Fix, "-r ./.pnp.cjs") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What is wrong with one app is said before any advice about another.
+func TestCheckAll(t *testing.T) {
+	dir := t.TempDir()
+	text := spec.App{Name: "text", Dir: dir, Command: []string{"node", "-e", "1"}}
+	good := spec.App{Name: "good", Dir: dir, Command: []string{"sleep", "1"}}
+	bad := spec.App{Name: "bad", Dir: dir, Command: []string{"sleep", "1"}, User: "no such user"}
+	check := func(apps ...spec.App) (warned []string, err error) {
+		err = CheckAll(spec.Spec{Apps: apps}, func(f fault.Fault) { warned = append(warned, f.Where+" "+string(f.Code)) })
+		return warned, err
+	}
+	if warned, err := check(text, good); err != nil || !slices.Equal(warned, []string{"text E-NODE-LAUNCHER"}) {
+		t.Errorf("%q, %v", warned, err)
+	}
+	if warned, err := check(text, bad); fault.CodeOf(err) != fault.UserUnknown || warned != nil {
+		t.Errorf("%q, %v", warned, err)
 	}
 }
