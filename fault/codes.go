@@ -6,6 +6,7 @@ const (
 	Config           Code = "E-CONFIG"
 	PortInUse        Code = "E-PORT-IN-USE"
 	Bind             Code = "E-BIND"
+	BalanceKept      Code = "E-BALANCE"
 	SocketPath       Code = "E-SOCKET-PATH"
 	SocketGone       Code = "E-SOCKET-GONE"
 	CommandNotFound  Code = "E-COMMAND-NOT-FOUND"
@@ -83,6 +84,7 @@ func Table() []Explanation {
 		{Config, 2, "the configuration is not valid", "muster.yaml (or a flag of `run`) breaks a rule. All problems are listed at once with line and column, and nothing that runs was changed.", "correct the places listed; `muster validate` checks them again"},
 		{PortInUse, 1, "an address is already in use", "Another process holds the address that an app wants to listen on. muster names its pid where it may see it, else the uid and the socket's inode.", "stop that process, or choose another address under listen:"},
 		{Bind, 1, "a listener cannot be bound", "The system refused the address: it is not on this host, needs a privilege (ports below 1024), or its directory is missing.", "correct the address under listen:, or run muster with the privilege"},
+		{BalanceKept, 1, "a listener keeps its balance", "balance: was changed, and the listener is in use. Connections may wait in its sockets, which are made for one balance, so it keeps that until the app is stopped. It serves on.", "stop the app and start it again when a short gap does no harm"},
 		{SocketPath, 2, "a socket path is too long", "The kernel allows at most 104 bytes here, counting the terminating zero, so that it also holds on other systems.", "choose a shorter path, or set MUSTER_RUNTIME_DIR to a shorter directory"},
 		{SocketGone, 1, "the file of a unix socket was removed", "A worker (php-fpm does so when it ends), or somebody else, removed the file of a socket that muster holds. muster looks when a worker ends, and puts the file back; until then nobody could connect.", "give the program another path to remove (php-fpm: a listen = that differs from the real path, named in FPM_SOCKETS), or find out who removes it"},
 		{CommandNotFound, 1, "a program does not exist", "The first word of command: was found neither as a path nor in the worker's PATH.", "install the program, or correct command:, dir: or PATH under env:"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
@@ -109,6 +110,46 @@ func (s *street) kept(want int) {
 	}
 	if got := listening(s.world); len(got) != want {
 		s.Fatalf("%d sockets, want %d: %q", len(got), want, got)
+	}
+}
+
+// A balance that cannot take effect yet is told of, once, and until it is taken back.
+func TestChangedBalance(t *testing.T) {
+	s := newStreet(t)
+	address := free(t)
+	apply := func(balance spec.Balance, own spec.Balance) []fault.Fault {
+		web := app("web", 1, func(a *spec.App) {
+			a.Balance, a.Listen[0].Address, a.Listen[0].Balance = balance, address, own
+			a.Stop.Timeout = spec.Duration(2 * time.Second)
+		})
+		if r := s.sup.Apply(t.Context(), specOf(web)); r.Fault() != nil {
+			t.Fatal(r.Fault())
+		}
+		return s.sup.Snapshot()[0].Warnings
+	}
+	if w := apply(spec.BalanceSlots, ""); len(w) > 0 {
+		t.Fatal(w)
+	}
+	if w := apply(spec.BalanceSlots, spec.BalanceSlots); len(w) > 0 {
+		t.Error(w)
+	}
+	w := apply(spec.BalanceSlots, spec.BalanceShared)
+	if len(w) != 1 || w[0].Code != fault.BalanceKept || !strings.Contains(w[0].Text, "balance slots") ||
+		!strings.Contains(w[0].Fix, "muster stop web && muster start web") {
+		t.Fatal(w)
+	}
+	s.ok(s.sup.Reload(t.Context(), api.Order{Selector: "web"}))
+	n := 0
+	for _, e := range s.hub.Past() {
+		if _, ok := e.Data.(event.Warning); ok {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("warned %d times", n)
+	}
+	if w := apply(spec.BalanceSlots, ""); len(w) > 0 {
+		t.Error(w)
 	}
 }
 

@@ -412,6 +412,9 @@ func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
 	case phase == event.ReloadDone:
 		r.p.release(r.p.stale)
 		r.p.stale = nil
+		if r.from != nil && r.kind != rollFirst {
+			r.p.tellBalance(r.from.Release.App, r.want.App)
+		}
 	default:
 		r.giveUpListeners()
 	}
