@@ -1,7 +1,6 @@
 package handoff
 
 import (
-	"slices"
 	"time"
 
 	"github.com/muster-run/muster/internal/listener"
@@ -40,17 +39,34 @@ func (k *socket) answer(since time.Time, blocked func() bool) {
 	g.timer = l.after(2*lookAfter, k.look)
 }
 
-// waitsLong says that a connection waits that came when the queue was last seen to
-// shrink, or before. It is not known behind which slot; but to one that is steered
-// around nothing has come since, so only what came later counts. l.mu is held.
+// waitsLong says that a connection waits for k that came when its queue was last seen to
+// shrink, or before. The kernel does not tell behind which slot one waits. So there must
+// be more than can wait at those that are steered around, or one that came after the
+// last of these was: their queues may be full of clients that have given up, which are
+// not among waits. l.mu is held.
 func (k *socket) waitsLong(waits []time.Duration, now time.Time) bool {
 	var away time.Time
+	behind := 0
 	for _, o := range k.door.sockets {
-		if o != k && o.away.After(away) && o.waiting() != 0 {
-			away = o.away
+		if n := o.waiting(); o != k && !o.away.IsZero() && n > 0 {
+			behind += n
+			away = later(away, o.away)
 		}
 	}
-	return slices.ContainsFunc(waits, func(age time.Duration) bool {
-		return age >= shrinkWithin-lookAfter && (away.IsZero() || age < now.Sub(away)-lookAfter)
-	})
+	for _, age := range waits {
+		if age < shrinkWithin-lookAfter {
+			continue
+		}
+		if behind--; behind < 0 || age < now.Sub(away)-lookAfter {
+			return true
+		}
+	}
+	return false
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -209,8 +209,7 @@ func (n *Narrator) warning(e event.Event, d event.Warning) (string, Mood) {
 		text = e.Worker() + ": " + text
 	}
 	if d.Over {
-		delete(n.warned, e.Worker())
-		return text, Good
+		return strings.TrimSuffix(text, " ("+string(d.Fault.Code)+")"), Good
 	}
 	if d.Fault.Code == fault.ExitedEarly {
 		return "warning: " + text, Quiet // the exit and what follows it say so

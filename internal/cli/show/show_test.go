@@ -116,6 +116,7 @@ func TestLifecycleLines(t *testing.T) { // S1.6, S1.15
 			"web#0 sent: [" + strings.Repeat("1,", 99) + "1… (403 bytes) with 1 descriptor (2 messages before it not told)",
 		},
 		{say(event.Warning{Fault: *fault.New(fault.LogWrite, "full").WithFix("free")}, 0, 0), "warning: web#0: full (E-LOG-WRITE)\n  fix: free"},
+		{say(event.Warning{Fault: *fault.New(fault.Blocked, "it takes connections again").WithFix(""), Over: true}, 0, 0), "web#0: it takes connections again"},
 		{say(event.WorkerState{To: event.Failed, Why: "full"}, 0, 0), "web#0 failed"},
 	} {
 		if c.got != c.want {

@@ -227,6 +227,19 @@ func TestWarn(t *testing.T) {
 	}
 }
 
+// The end of something takes only the warnings of it away.
+func TestOver(t *testing.T) {
+	at := func(code fault.Code, where string) *fault.Fault { return fault.New(code, "text").At(where) }
+	var list []Warning
+	for _, f := range []*fault.Fault{at(fault.Blocked, "web#0"), at(fault.Blocked, "web#1"), at(fault.Exited, "web#0")} {
+		list = Warn(list, f)
+	}
+	over := Over(list, fault.New(fault.Blocked, "it takes connections again").At("web#0"))
+	if len(list) != 3 || len(over) != 2 || over[0].Fault.Where != "web#1" || over[1].Fault.Code != fault.Exited {
+		t.Errorf("%+v of %+v", over, list)
+	}
+}
+
 func TestLogIntent(t *testing.T) {
 	r := records(t)
 	f, err := LogIntent(r.Store, "web")
