@@ -178,10 +178,18 @@ func (p *Primary) Inodes() []uint64 {
 // listener.Restore.
 func (p *Primary) Restore() {
 	for _, s := range p.asked {
-		if _, err := listener.Restore(s.was.Listener.Spec); err != nil {
-			p.o.Warn("", fault.From(err).At(p.o.App))
-		}
+		p.reachable(s)
 	}
+}
+
+// reachable puts back the file of a UNIX socket that was removed. false: it cannot be,
+// and no client finds the socket.
+func (p *Primary) reachable(s *server) bool {
+	if _, err := listener.Restore(s.was.Listener.Spec); err != nil {
+		p.o.Warn("", fault.From(err).At(p.o.App))
+		return false
+	}
+	return true
 }
 
 // Stats of the Doors of the listeners that were asked for, by address.

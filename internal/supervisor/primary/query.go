@@ -147,8 +147,12 @@ func (p *Primary) serve(m *Member, q nodejs.Query) (*server, error) {
 		return nil, fault.New(fault.Bind, "the listener %s is not there any more: %w", key, unix.EADDRNOTAVAIL)
 	}
 	for _, s := range p.asked {
-		if s.was.Key == key {
+		if s.was.Key == key && (p.reachable(s) || s.users > 0) {
 			return s, nil
+		}
+		if s.was.Key == key {
+			p.closed(s) // and made anew below
+			break
 		}
 	}
 	if len(p.asked) >= maxAsked {
