@@ -71,19 +71,10 @@ func (d *Door) pick() int {
 		d.free[0].queued = false
 		d.free = slices.Delete(d.free, 0, 1)
 	}
-	if d.policy != spec.BalanceLeast {
-		return d.pickFirst()
+	if d.policy == spec.BalanceLeast {
+		return d.pickLeast()
 	}
-	if len(d.free) == 0 {
-		return -1
-	}
-	best := 0
-	for i, s := range d.free {
-		if s.can() && s.load() < d.free[best].load() {
-			best = i
-		}
-	}
-	return best
+	return d.pickFirst()
 }
 
 // pickFirst is the first in the line that is not ahead of others. l.mu is held.
@@ -97,6 +88,22 @@ func (d *Door) pickFirst() int {
 		d.hold()
 	}
 	return -1
+}
+
+// pickLeast is the one with the fewest connections, unless another one has far fewer
+// and is about to answer. l.mu is held.
+func (d *Door) pickLeast() int {
+	best := -1
+	for i, s := range d.free {
+		if s.can() && (best < 0 || s.load() < d.free[best].load()) {
+			best = i
+		}
+	}
+	if best >= 0 && d.heavy(d.free[best]) {
+		d.hold()
+		return -1
+	}
+	return best
 }
 
 // load is how many connections it has; without any word from the worker nobody

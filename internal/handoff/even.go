@@ -31,6 +31,24 @@ func (d *Door) ahead(s *Seat) bool {
 	return s.turns-d.floor >= lead
 }
 
+// heavy says the same of least-connections: another worker is busy with what it was
+// offered, and so much less loaded than s that it is worth waiting for. Where nobody
+// reports what it has open, turns are compared. l.mu is held.
+func (d *Door) heavy(s *Seat) bool {
+	now := time.Now()
+	for o := range d.seats {
+		switch {
+		case o == s:
+		case !o.counts(now):
+			o.turns = max(o.turns, s.turns)
+		case len(o.under) == 0:
+		case s.counted && o.load()+lead <= s.load(), !s.counted && o.turns+lead <= s.turns:
+			return true
+		}
+	}
+	return false
+}
+
 // counts says that others wait for s when it is behind. One that is late, refuses or
 // is blocked does not count for a while, and is not behind afterwards. l.mu is held.
 func (s *Seat) counts(now time.Time) bool {
