@@ -19,6 +19,7 @@ import (
 	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/sight"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -255,7 +256,7 @@ func (a *Attempt) exited(e process.Exit) {
 	proc := a.proc
 	a.judging = proc.PID
 	a.cfg.Shared.Errands.Go(func() {
-		successor := a.cfg.Shared.Sys.successor(proc)
+		successor := sight.Successor(func() []int { return a.cfg.Shared.Sys.Members(proc) })
 		a.post(func() {
 			switch {
 			case e.PID != a.proc.PID: // MAINPID came meanwhile

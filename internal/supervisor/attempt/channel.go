@@ -147,7 +147,7 @@ func (a *Attempt) listen(was *record.Node) {
 		a.newBox(mail.Plain{Conn: conn})
 	}
 	a.cfg.Shared.Errands.Go(func() {
-		var pace pace
+		var pace mail.Pace
 		for {
 			f, err := conn.Receive(a.life)
 			if errors.Is(err, channel.ErrFrameTooLong) {
@@ -159,7 +159,7 @@ func (a *Attempt) listen(was *record.Node) {
 			if !a.hear(conn, f) {
 				return
 			}
-			pace.keep(a.life, len(f.Data))
+			pace.Keep(a.life, len(f.Data))
 		}
 	})
 }
@@ -202,36 +202,6 @@ func (a *Attempt) cutOff(conn *channel.Conn) {
 	a.post(func() {
 		a.cfg.Events.Warned(fault.New(fault.BadChannel, "it sent a line of more than %d MiB, so its channel was closed", channel.FrameMax>>20))
 	})
-}
-
-const (
-	// paceFrames is how many frames of a worker are heard in a second; paceBytes of
-	// a frame count as another one.
-	paceFrames = 1000
-	paceBytes  = 16 << 10
-)
-
-// pace slows down a worker that never stops talking: it finds its socket full, and
-// costs the agent little.
-type pace struct {
-	from   time.Time // of the second that is counted
-	frames int
-}
-
-// keep is called after each frame and waits for the next second when this one is
-// used up, unless ctx ends.
-func (p *pace) keep(ctx context.Context, size int) {
-	if now := time.Now(); now.Sub(p.from) >= time.Second {
-		p.from, p.frames = now, 0
-	}
-	p.frames += 1 + size/paceBytes
-	if p.frames < paceFrames {
-		return
-	}
-	select {
-	case <-time.After(time.Until(p.from.Add(time.Second))):
-	case <-ctx.Done():
-	}
 }
 
 // heard deals with one frame, and returns once that is recorded: the frame leaves

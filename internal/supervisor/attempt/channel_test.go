@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -275,34 +274,6 @@ func TestPingsWithoutReading(t *testing.T) {
 		t.Errorf("%d frames, %d bytes wait", frames, bytes)
 	}
 	l.a.hangUp(false)
-}
-
-// A thousand frames in a second are heard at once, more are not.
-func TestPace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var p pace
-		begin := time.Now()
-		for range paceFrames - 1 {
-			p.keep(t.Context(), 10)
-		}
-		if d := time.Since(begin); d != 0 {
-			t.Errorf("waited %s", d)
-		}
-		p.keep(t.Context(), 10)
-		if d := time.Since(begin); d != time.Second {
-			t.Errorf("waited %s", d)
-		}
-		p.keep(t.Context(), paceFrames*paceBytes)
-		if d := time.Since(begin); d != 2*time.Second {
-			t.Errorf("waited %s for much", d)
-		}
-		ctx, end := context.WithCancel(t.Context())
-		end()
-		p.keep(ctx, paceFrames*paceBytes)
-		if d := time.Since(begin); d != 2*time.Second {
-			t.Errorf("waited %s after the end", d)
-		}
-	})
 }
 
 // A worker gets its end behind its listeners, and no other descriptor of it.

@@ -40,7 +40,7 @@ type cluster struct {
 	ear    *handoff.Ear
 	last   *record.Node  // what was recorded last; never changed
 	over   chan struct{} // closed when nothing more comes from the channel
-	pace   pace
+	pace   mail.Pace
 
 	cut    bool        // it has been judged for what it said
 	turns  bool        // its main script has run
@@ -105,7 +105,7 @@ func (a *Attempt) goOn(alive time.Duration) {
 func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
 	if !strings.HasPrefix(channel.Command(f.Data), "NODE_") {
 		a.plain(conn, f, "")
-		a.node.pace.keep(a.life, len(f.Data))
+		a.node.pace.Keep(a.life, len(f.Data))
 		return
 	}
 	msg, err := a.node.member.Take(f)
@@ -122,7 +122,7 @@ func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
 		return
 	}
 	a.message(msg.Msg, f.FDs, msg.Type)
-	a.node.pace.keep(a.life, len(f.Data))
+	a.node.pace.Keep(a.life, len(f.Data))
 }
 
 // judgeChannel: what it said is not what Node.js says, so nothing that it says can

@@ -6,11 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
@@ -23,6 +21,7 @@ import (
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
 	"github.com/muster-run/muster/internal/supervisor/mail"
+	"github.com/muster-run/muster/internal/supervisor/steps"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,63 +48,6 @@ type Sys struct {
 	AdoptNotify func(file *os.File, path string, uid int) (Notifier, error)
 }
 
-// settleTime is how long a program that went to the background gets until we
-// look at what it left; it is longer than a look at /proc may be old.
-const settleTime = 30 * time.Millisecond
-
-// successor guesses which process carries on for a main process that has gone:
-// the one with the lowest pid, because a master is older than its workers. 0: none.
-func (s Sys) successor(p process.Proc) int {
-	time.Sleep(settleTime)
-	members := s.Members(p)
-	if len(members) == 0 {
-		return 0
-	}
-	return slices.Min(members)
-}
-
-// Errands counts goroutines that do one thing each. Safe for concurrent use; the zero value is
-// ready.
-type Errands struct {
-	mu    sync.Mutex
-	n     int
-	ended bool
-	none  chan struct{} // closed when ended and n is 0
-}
-
-// Go runs f in a goroutine; after End it does nothing.
-func (h *Errands) Go(f func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ended {
-		return
-	}
-	h.n++
-	go func() {
-		defer h.done()
-		f()
-	}()
-}
-
-func (h *Errands) done() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.n--; h.n == 0 && h.ended {
-		close(h.none)
-	}
-}
-
-// End refuses new errands and waits for those that run. It is called once.
-func (h *Errands) End() {
-	h.mu.Lock()
-	h.ended, h.none = true, make(chan struct{})
-	if h.n == 0 {
-		close(h.none)
-	}
-	h.mu.Unlock()
-	<-h.none
-}
-
 // Shared is what all attempts of one agent have in common. Its fields are set
 // before the first attempt; it is safe for concurrent use.
 type Shared struct {
@@ -118,7 +60,7 @@ type Shared struct {
 	Errand string
 	// Errands counts the goroutines that do one thing each; each ends by itself, with its
 	// process, its socket or its context.
-	Errands Errands
+	Errands steps.Errands
 	// Loop hears and deals for Node.js workers; nil: there are none, whatever an app
 	// says.
 	Loop *handoff.Loop

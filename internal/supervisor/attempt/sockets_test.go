@@ -2,13 +2,10 @@ package attempt
 
 import (
 	"os"
-	"slices"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/spec"
 	"golang.org/x/sys/unix"
 )
@@ -19,17 +16,7 @@ func TestIdleListenersAreNamed(t *testing.T) {
 	a := &Attempt{running: true, app: spec.DefaultApp("web")}
 	a.cfg.Listeners = []Listener{{Address: "127.0.0.1:8000", Inode: 1}, {Address: "127.0.0.1:8001", Inode: 2}}
 	a.cfg.Events.Warned = func(f *fault.Fault) { warned = append(warned, f) }
-	look := socketLook{
-		inodes: []uint64{1, 2}, patience: time.Second,
-		sys: Sys{Accepting: func(_ []int, inodes []uint64) listener.Answer {
-			if slices.Contains(inodes, 2) {
-				return listener.No
-			}
-			return listener.Yes
-		}},
-		ignores: a.ignoresListeners,
-	}
-	look.tell(nil, nil)
+	a.ignoresListeners([]uint64{2}, nil)
 	if len(warned) != 1 || warned[0].Text != "nobody accepts on the inherited listener 127.0.0.1:8001" {
 		t.Errorf("%v", warned)
 	}
