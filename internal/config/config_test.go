@@ -405,6 +405,7 @@ func TestWrongValues(t *testing.T) {
 		"shutdown_with_message: true":       "unknown key \"shutdown_with_message\" in apps.web; write `stop: {message: shutdown}`",
 		"node_args: --inspect":              `unknown key "node_args" in apps.web; write command`,
 		"max_restarts: 3":                   `unknown key "max_restarts" in apps.web; write restart.limit`,
+		"min_uptime: 3s":                    `unknown key "min_uptime" in apps.web; write restart.min_uptime`,
 		"balance: rr":                       `"rr" is not possible; write "round-robin"`,
 		"balance: slotz":                    `"slotz" is not possible; did you mean "slots"?`,
 		"balance: x":                        `"x" is not possible; write auto, shared, slots, round-robin or least-connections`,

@@ -180,7 +180,7 @@ func foreignKeys() map[string]string {
 		// PM2's
 		"exec_mode": "node.cluster", "wait_ready": "ready", "listen_timeout": "ready.timeout", "shutdown_with_message": "stop.message",
 		"node_args": "command", "interpreter_args": "command", "interpreterargs": "command", "increment_var": "ports", "instance_var": "slot_env",
-		"restart_delay": "restart.delay", "max_restarts": "restart.limit", "exp_backoff_restart_delay": "restart.delay",
+		"restart_delay": "restart.delay", "min_uptime": "restart.min_uptime", "max_restarts": "restart.limit", "exp_backoff_restart_delay": "restart.delay",
 		"out_file": "log.file", "error_file": "log.file", "log_file": "log.file", "namespace": "tags", "uid": "user", "gid": "group",
 		"env_production": "env", "env_development": "env", "balancing": "balance", "load_balancing": "balance", "scheduling_policy": "balance",
 	}
