@@ -140,7 +140,10 @@ func DelegateKilled(t *testing.T, c Cell) string {
 			t.Errorf("fork %d has outlived its program", pid)
 		}
 	}
-	rig.Disjoint(t, program, s.PIDs("web"))
+	rig.Until(t, 20*time.Second, "another process of the program is ready", func() bool {
+		pid := s.PIDs("web")[0]
+		return pid != 0 && pid != program[0]
+	})
 	s.Down()
 	for _, pid := range now {
 		if rig.Alive(pid) {
