@@ -250,7 +250,10 @@ func TestAskedWithTheRightsOfItsUser(t *testing.T) {
 	if !root {
 		return
 	}
-	path := filepath.Join(dir, "open", "s")
+	path := filepath.Join(dir, "open", strings.Repeat("d", 120), "s")
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o755), os.Chown(filepath.Dir(path), 4321, -1)); err != nil {
+		t.Fatal(err)
+	}
 	asked(t, Asked{Kind: "unix", Address: path, Port: -1, Owner: "4321", Readable: true, Writable: true}, 0)
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/muster-run/muster/internal/listener/turns"
 )
 
 // Steer says which sockets of a group get new connections: live are indexes of a
@@ -22,7 +24,7 @@ func Steer(f *os.File, live []int, n int) error {
 		if len(dead) == n {
 			return unsteer(fd)
 		}
-		if attachTurns(fd, dead, n) == nil {
+		if turns.Attach(fd, dead, n) == nil {
 			return nil
 		}
 		if len(dead) == 0 {

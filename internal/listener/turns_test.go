@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/muster-run/muster/internal/listener/turns"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -23,7 +24,7 @@ func TestTurns(t *testing.T) {
 		defer f.Close()
 	}
 	for _, dead := range [][]int{nil, {0}, {4}, {0, 1, 2, 3}, {1, 3}, {0, 2, 4}} {
-		err := control(files[2], func(fd int) error { return attachTurns(fd, dead, n) })
+		err := control(files[2], func(fd int) error { return turns.Attach(fd, dead, n) })
 		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 			t.Log("not allowed without CAP_BPF: the hash takes its place")
 			return

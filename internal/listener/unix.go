@@ -3,6 +3,7 @@ package listener
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -14,8 +15,9 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// PathMax is the longest path of a unix socket, in bytes with the terminating
-// zero. Linux would take 108; 104 also holds elsewhere.
+// PathMax is the longest path by which a client can reach a unix socket, in bytes with
+// the terminating zero. Linux would take 108; 104 also holds elsewhere. A longer one is
+// bound through its directory: whoever is in there reaches it.
 const PathMax = 104
 
 // defaultMode of a unix socket's file.
@@ -50,10 +52,29 @@ func checkPath(path string) error {
 		return fault.New(fault.Bind, "socket path %q is not absolute", path).
 			WithFix("write the whole path, such as /run/myapp/web.sock")
 	}
-	if n := len(path) + 1; n > PathMax {
-		return fault.New(fault.SocketPath, "socket path %s takes %d bytes with its terminating zero, at most %d are allowed", path, n, PathMax)
+	name := filepath.Base(path)
+	if n := len(through(math.MaxInt32, name)) + 1; isLong(path) && n > PathMax || len(path) >= unix.PathMax {
+		return fault.New(fault.SocketPath, "the name of the socket %s is too long", path)
 	}
 	return nil
+}
+
+func isLong(path string) bool { return len(path)+1 > PathMax }
+
+// through is the path of what is called name in an open directory.
+func through(dir int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir, name) }
+
+// named calls do with the address of a socket's path.
+func named(path string, do func(unix.Sockaddr) error) error {
+	if !isLong(path) {
+		return do(&unix.SockaddrUnix{Name: path})
+	}
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return do(&unix.SockaddrUnix{Name: through(dir, filepath.Base(path))})
 }
 
 // attachUnix binds and listens, and removes the file again when it fails.
@@ -67,7 +88,7 @@ func attachUnix(fd int, l spec.Listener, owner ids) error {
 	if err := unix.Fchmod(fd, mode&0o600); err != nil {
 		return fault.New(fault.Bind, "cannot set the mode of %s: %w", l.Address, err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: l.Address}); err != nil {
+	if err := named(l.Address, func(sa unix.Sockaddr) error { return unix.Bind(fd, sa) }); err != nil {
 		return explainUnix(l.Address, err)
 	}
 	err := handOver(l.Address, mode, owner)
@@ -158,7 +179,7 @@ func dialUnix(path string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	return named(path, func(sa unix.Sockaddr) error { return unix.Connect(fd, sa) })
 }
 
 // Unlink removes the file of a unix socket that is given up. f is the socket
@@ -173,7 +194,7 @@ func Unlink(l spec.Listener, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	mine := false
+	mine := isLong(l.Address) && sameFile(l.Address, spare(l.Address)) // no table has its path
 	for _, row := range unixListeners(l.Address) {
 		if row.inode != ours {
 			return nil
@@ -191,6 +212,12 @@ func Unlink(l spec.Listener, f *os.File) error {
 		return fmt.Errorf("cannot remove socket %s: %w", l.Address, err)
 	}
 	return nil
+}
+
+func sameFile(one, other string) bool {
+	a, err1 := os.Lstat(one)
+	b, err2 := os.Lstat(other)
+	return err1 == nil && err2 == nil && os.SameFile(a, b)
 }
 
 // ids are the owner and group of a file; -1 leaves one as it is.

@@ -173,9 +173,58 @@ func TestUnixPathLength(t *testing.T) {
 		t.Fatalf("%d bytes: %v", len(fits), err)
 	}
 	f.Close()
-	_, err = Bind(unixSpec(fits + "x"))
-	if fault.CodeOf(err) != fault.SocketPath {
-		t.Errorf("%d bytes: %v", len(fits)+1, err)
+	for _, long := range []string{fits + "x", dir + strings.Repeat("/x", 4096/2) + "/s"} {
+		if _, err = Bind(unixSpec(long)); fault.CodeOf(err) != fault.SocketPath {
+			t.Errorf("%d bytes: %v", len(long), err)
+		}
+	}
+}
+
+// A socket deep down is reached from its directory; its file comes and goes as others.
+func TestUnixDeepPath(t *testing.T) {
+	dir := t.TempDir() + "/" + strings.Repeat("d", 120)
+	l := unixSpec(dir + "/s")
+	if _, err := Bind(l); fault.CodeOf(err) != fault.Bind {
+		t.Errorf("without its directory: %v", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Bind(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	reached := func(when string) {
+		t.Helper()
+		c, err := net.Dial("unix", "s")
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		c.Close()
+	}
+	reached("bound")
+	if _, err := Bind(l); fault.CodeOf(err) != fault.PortInUse {
+		t.Errorf("a second time: %v", err)
+	}
+	if err := os.Remove(l.Address); err != nil {
+		t.Fatal(err)
+	}
+	if restored, err := Restore(l); !restored || err != nil {
+		t.Errorf("%v, %v", restored, err)
+	}
+	reached("restored")
+	f.Close()
+	if f, err = Bind(l); err != nil {
+		t.Fatalf("over what a dead one has left: %v", err)
+	}
+	defer f.Close()
+	reached("bound again")
+	if err := Unlink(l, f); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package primary
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/muster-run/muster/fault"
@@ -48,4 +49,29 @@ func TestRemovedPath(t *testing.T) {
 			t.Errorf("%s: told %q, %d listeners", balance, told, len(l.facts()))
 		}
 	}
+}
+
+// A path that is too long for the system is served all the same, as by Node's own
+// primary: clients reach it from its directory.
+func TestDeepPath(t *testing.T) {
+	eachNode(t, func(t *testing.T, node string) {
+		for _, balance := range []spec.Balance{spec.BalanceShared, spec.BalanceRoundRobin} {
+			l := newLab(t, node, balance)
+			dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			t.Chdir(dir)
+			w := l.start(0, `http200([{path: 's'}, () => say('up')]).on('error', (e) => say(e.code))`)
+			w.wants(`"up"`)
+			if who := get(t, "unix", "s"); who != "1" {
+				t.Errorf("%s answers", who)
+			}
+			w.kill()
+			l.do(l.p.Release)
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+		}
+	})
 }

@@ -1,4 +1,16 @@
-package listener
+// Package turns is a program in the kernel by which the sockets of a SO_REUSEPORT group
+// take turns.
+//
+// # Model
+//
+// Attach loads a program of extended BPF with a counter of its own and gives it to a
+// group. Both live as long as the group has the program; the process keeps nothing.
+//
+// # Failures
+//
+// Without CAP_BPF, or in a kernel without BPF, the system refuses: the group is then as
+// it was.
+package turns
 
 import (
 	"os"
@@ -8,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachTurns makes the sockets of a group take turns: the k-th connection goes to
+// Attach makes the sockets of a group take turns: the k-th connection goes to
 // the k-th live socket, modulo their number, whoever it comes from. It needs
 // CAP_BPF (root has it); without, an error, and a hash has to do, which is as even
 // as chance. The program is kept by the group.
@@ -19,7 +31,7 @@ import (
 //	i := n % live
 //	for d in dead, rising { if i >= d { i++ } }
 //	return i
-func attachTurns(fd int, dead []int, n int) error {
+func Attach(fd int, dead []int, n int) error {
 	counter, err := bpf(unix.BPF_MAP_CREATE, []uint32{unix.BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0})
 	if err != nil {
 		return os.NewSyscallError("bpf", err)
