@@ -14,6 +14,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/control"
 	"github.com/muster-run/muster/internal/handoff"
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/lifecycle"
 	"github.com/muster-run/muster/internal/metrics"
 	"github.com/muster-run/muster/internal/output"
@@ -314,7 +315,18 @@ func (a *Agent) apply(ctx context.Context, s spec.Spec) api.ApplyResult {
 	if err != nil {
 		return api.ApplyResult{Outcome: api.Outcome{Results: []api.Result{{Fault: fault.From(err)}}}}
 	}
+	a.tellBarred(s)
 	return a.supervisor.Apply(ctx, s)
+}
+
+// tellBarred warns where users cannot reach what muster has for their workers.
+func (a *Agent) tellBarred(s spec.Spec) {
+	for _, app := range s.Apps {
+		if dir := launch.Barred(app, a.paths.Socket); dir != "" {
+			a.warn(fault.New(fault.StateDir, "its user may not pass through %s, so its workers cannot notify (sd_notify), and Node.js workers do without what drains them", dir).
+				At(app.Name).WithFix("set MUSTER_RUNTIME_DIR to a directory below one that is open to all, such as /run/muster, for `muster up` and all other commands"))
+		}
+	}
 }
 
 func (a *Agent) belongs(s spec.Spec) error {

@@ -170,6 +170,9 @@ func environ(w Worker, who account, node serving) ([]string, error) {
 	addLauncher(env, node)
 	addWorker(env, w)
 	w.App = w.here()
+	if err := keepOut(&w, who, node); err != nil {
+		return nil, err
+	}
 	if err := addNode(env, w, node); err != nil {
 		return nil, err
 	}

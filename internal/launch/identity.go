@@ -3,8 +3,11 @@ package launch
 import (
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
@@ -33,6 +36,42 @@ func (a account) env() map[string]string {
 func CheckAccount(app spec.App) error {
 	_, err := lookup(app)
 	return err
+}
+
+// Barred is the first directory on the way to path that an app's user may not pass
+// through; "": there is none, or the app has no user of its own. Access lists are not
+// looked at.
+func Barred(app spec.App, path string) string {
+	who, err := lookup(app)
+	if err != nil || who.identity == nil {
+		return ""
+	}
+	return barred(*who.identity, path)
+}
+
+func barred(id process.Identity, path string) string {
+	if id.UID == 0 {
+		return ""
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil {
+			return "" // whoever uses it will say so
+		}
+		pass := uint32(0o001)
+		switch {
+		case st.Uid == id.UID:
+			pass = 0o100
+		case st.Gid == id.GID || slices.Contains(id.Groups, st.Gid):
+			pass = 0o010
+		}
+		if st.Mode&pass == 0 {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
 }
 
 // lookup finds the user and group of an app, by name or number. Without a user it

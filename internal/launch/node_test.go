@@ -339,3 +339,45 @@ func TestCheckAll(t *testing.T) {
 		t.Errorf("%q, %v", warned, err)
 	}
 }
+
+// A worker whose user cannot reach the preload starts without it.
+func TestThePreloadBehindAClosedDirectory(t *testing.T) {
+	dir := project(t, map[string]string{"server.js": "", "closed/run/preload.cjs": ""})
+	for path := dir; len(path) > len(os.TempDir()); path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := filepath.Join(dir, "closed")
+	w := Worker{App: spec.App{
+		Name: "web", Dir: dir, Command: []string{"node", "server.js"}, User: "54321", Group: "12345",
+	}, Dir: dir, ChannelFD: 4, Number: 3, Preload: filepath.Join(closed, "run", "preload.cjs")}
+	for _, c := range []struct {
+		mode   os.FileMode
+		barred string
+	}{{0o711, ""}, {0o700, closed}, {0o710, closed}} {
+		if err := os.Chmod(closed, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := Barred(w.App, w.Preload); got != c.barred {
+			t.Errorf("%o: barred by %q", c.mode, got)
+		}
+		cmd, err := Command(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := strings.Join(cmd.Env, "\n")
+		if loads := strings.Contains(env, "preload.cjs"); loads != (c.barred == "") || !strings.Contains(env, "NODE_UNIQUE_ID=3") {
+			t.Errorf("%o: %s", c.mode, env)
+		}
+		delegate := w
+		delegate.App.Node.Cluster = spec.NodeDelegate
+		if _, err := Command(delegate); (err == nil) != (c.barred == "") {
+			t.Errorf("delegate, %o: %v", c.mode, err)
+		}
+	}
+	w.App.User, w.App.Group = "", ""
+	if got := Barred(w.App, w.Preload); got != "" {
+		t.Errorf("this user is barred by %s", got)
+	}
+}

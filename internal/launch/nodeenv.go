@@ -152,6 +152,24 @@ func addNode(env map[string]string, w Worker, s serving) error {
 // stop signal comes, which is sent at 0.8 of the stop timeout in any case.
 func drainTime(stop time.Duration) time.Duration { return stop * 6 / 10 }
 
+// keepOut leaves out a preload that the app's user cannot read: Node.js would not even
+// start with it. A program that is its own primary cannot do without.
+func keepOut(w *Worker, who account, s serving) error {
+	if who.identity == nil || w.Preload == "" {
+		return nil
+	}
+	dir := barred(*who.identity, w.Preload)
+	if dir == "" {
+		return nil
+	}
+	w.Preload = ""
+	if s.cluster(w.App) != spec.NodeDelegate {
+		return nil
+	}
+	return fault.New(fault.StateDir, "`node: delegate` is not possible: its user may not pass through %s", dir).At(w.App.Name).
+		WithFix("set MUSTER_RUNTIME_DIR to a directory below one that is open to all, such as /run/muster")
+}
+
 // modeOf is the serialization that the environment, or the command line, asks for.
 func modeOf(env map[string]string, s serving) string {
 	mode := env["NODE_CHANNEL_SERIALIZATION_MODE"]
