@@ -244,7 +244,14 @@ func (k *socket) recover() {
 	}
 	k.guard.queue = n
 	k.guard.timer = d.loop.after(recoverEvery, k.recover)
-	if !k.said && time.Since(k.blocked) >= blockedFor && (k.told.IsZero() || time.Since(k.told) >= toldEvery) {
+	if k.worthTelling() {
 		k.report(n)
 	}
+}
+
+// worthTelling: it is blocked for a while, is not dead meanwhile, and was not told of
+// just now. l.mu is held.
+func (k *socket) worthTelling() bool {
+	long := time.Since(k.blocked) >= blockedFor && (k.told.IsZero() || time.Since(k.told) >= toldEvery)
+	return long && !k.said && len(k.seats) > 0
 }

@@ -134,3 +134,21 @@ func TestToldSeldom(t *testing.T) {
 	default:
 	}
 }
+
+// One that is dead by then is not told of.
+func TestDeadIsNotBlocked(t *testing.T) {
+	told := make(chan bool, 10)
+	l, d, files := slotDoor(t, 1, DoorOptions{Stuck: func(_ int, stuck bool, _ int) { told <- stuck }})
+	k := &byHand{t: t, loop: l, file: files[0]}
+	s := d.Join(0, nil)
+	k.fill()
+	eventually(t, "it is blocked", func() bool { return d.Stats().Slots[0].Stuck })
+	s.Gone()
+	pass(blockedFor + 2*recoverEvery)
+	d.Join(0, nil) // and is well
+	select {
+	case stuck := <-told:
+		t.Errorf("told %v", stuck)
+	default:
+	}
+}
