@@ -135,7 +135,7 @@ func (s *session) applied(ctx context.Context, c *client.Client, outcome api.Out
 	st, err := c.Status(ctx)
 	if err == nil && !s.flags.quiet {
 		v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == formatWide}
-		v.Apps(st.Apps)
+		v.Applied(st.Apps)
 	}
 	return s.report(failures(outcome), "muster status; muster logs -f")
 }

@@ -148,7 +148,19 @@ func TestChangedBalance(t *testing.T) {
 	if n != 1 {
 		t.Errorf("warned %d times", n)
 	}
-	if w := apply(spec.BalanceSlots, ""); len(w) > 0 {
+	s.ok(s.sup.Stop(t.Context(), api.Order{Selector: "web"}))
+	if w := s.sup.Snapshot()[0].Warnings; len(w) > 0 {
+		t.Errorf("stopped, and warns %v", w)
+	}
+	s.ok(s.sup.Start(t.Context(), api.Order{Selector: "web"}))
+	s.ok(s.sup.Reload(t.Context(), api.Order{Selector: "web"}))
+	if w := s.sup.Snapshot()[0].Warnings; len(w) > 0 {
+		t.Errorf("%v", w)
+	}
+	if w := apply(spec.BalanceSlots, spec.BalanceSlots); len(w) != 1 || !strings.Contains(w[0].Text, "balance shared") {
+		t.Error(w)
+	}
+	if w := apply(spec.BalanceSlots, spec.BalanceShared); len(w) > 0 {
 		t.Error(w)
 	}
 }

@@ -183,6 +183,31 @@ func TestPortsAreShort(t *testing.T) {
 	}
 }
 
+// What Node.js workers listen on is shown once, and what is declared not again.
+func TestPortsOfNodeWorkers(t *testing.T) {
+	a := api.App{Listen: []string{"tcp://0.0.0.0:80"}}
+	for slot := range 2 {
+		a.Workers = append(a.Workers, api.Worker{Slot: slot, Node: &api.NodeWorker{
+			Listening: []string{"tcp://0.0.0.0:80 (slots)", "tcp://:8000 (slots)", "udp://:53 (shared)", "unix:///run/a (round-robin)"},
+		}})
+	}
+	if got, want := strings.Join(ports(a), " "), ":80 :8000 udp://:53 /run/a"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// After an order the table has what cannot take effect below it, and nothing else.
+func TestApplied(t *testing.T) {
+	kept := fault.New(fault.BalanceKept, "it stays with balance slots").At("web, tcp://:80").WithFix("stop it")
+	other := fault.New(fault.Bind, "old news")
+	out := &bytes.Buffer{}
+	Status{Printer: &Printer{w: out}}.Applied([]api.App{{Name: "web", Warnings: []fault.Fault{*other, *kept}}})
+	_, rest, _ := strings.Cut(out.String(), "\nweb")
+	if _, rest, _ = strings.Cut(rest, "\n"); rest != "warning: web, tcp://:80: it stays with balance slots (E-BALANCE)\n  fix: stop it\n" {
+		t.Errorf("%s", out)
+	}
+}
+
 func TestChanges(t *testing.T) {
 	out := &bytes.Buffer{}
 	Changes(&Printer{w: out}, []spec.Change{

@@ -217,11 +217,19 @@ func (v Status) uptime(workers []api.Worker) string {
 	return Age(v.Now.Sub(youngest))
 }
 
-// ports are the addresses of an app, short: the listeners', then those that
-// the workers bind themselves, with runs of numbers as :8000-8007.
+// ports are the addresses of an app, short: the listeners', those that Node.js
+// workers have asked for, then those that the workers bind themselves, with runs of
+// numbers as :8000-8007.
 func ports(a api.App) []string {
+	all := slices.Clone(a.Listen)
+	for _, w := range a.Workers {
+		if w.Node != nil {
+			all = append(all, w.Node.Listening...)
+		}
+	}
 	var list []string
-	for _, l := range a.Listen {
+	for _, l := range all {
+		l, _, _ = strings.Cut(l, " (") // the balance follows
 		if text := shortAddress(l); !slices.Contains(list, text) {
 			list = append(list, text)
 		}
@@ -305,6 +313,18 @@ func (v Status) state(st event.State) string {
 	case event.Starting, event.Draining, event.Stopping, event.Backoff:
 	}
 	return v.Printer.Paint(i, string(st))
+}
+
+// Applied is the table after an order, and what of the order has no effect yet.
+func (v Status) Applied(apps []api.App) {
+	v.Apps(apps)
+	for _, a := range apps {
+		for _, f := range a.Warnings {
+			if f.Code == fault.BalanceKept {
+				v.Printer.Printf("%s %s\n", v.Printer.Paint(Yellow, "warning:"), warningText(a.Name, f))
+			}
+		}
+	}
 }
 
 // Reasons says below the table why something is not well.

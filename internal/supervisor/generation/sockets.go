@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -129,7 +130,7 @@ func (s *Sockets) find(app spec.App, l spec.Listener) (*address, error) {
 	if a == nil {
 		made, err := s.make(app, l)
 		if err != nil {
-			return nil, err
+			return nil, s.heldBy(app.Name, l, fault.From(err))
 		}
 		a = made
 	}
@@ -142,6 +143,22 @@ func (s *Sockets) find(app spec.App, l spec.Listener) (*address, error) {
 	}
 	s.holds(name, a)
 	return a, nil
+}
+
+// heldBy adds who of the project has an address that is in use, and what to do.
+func (s *Sockets) heldBy(app string, l spec.Listener, f *fault.Fault) *fault.Fault {
+	if f.Code != fault.PortInUse {
+		return f
+	}
+	for _, h := range record.Holders(s.Store.List(), l.Key()) {
+		switch {
+		case h.App != app:
+			return f.WithFix("the app " + h.App + " has it: choose another address, or make both one app")
+		case h.Asked:
+			return f.WithFix(fmt.Sprintf("muster holds it for the workers of %s, which have asked for it themselves: `muster stop %s`, then `muster up`", app, app))
+		}
+	}
+	return f
 }
 
 // make binds a listener that is nowhere yet.
@@ -286,7 +303,7 @@ func (s *Sockets) namesOf(a *address) (names []string) {
 }
 
 // listenPrefix of the names of listeners in the Store.
-const listenPrefix = "listen/"
+const listenPrefix = record.Declared
 
 // storeName is a listener's name in the Store, that of its first socket. It derives
 // from the address, so that a later agent finds it.

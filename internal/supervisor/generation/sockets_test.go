@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -195,5 +196,23 @@ func TestUnixSocketsBelongToTheAppsUser(t *testing.T) {
 	}
 	if app.Listen[0].Owner != "" {
 		t.Error("the declaration was changed")
+	}
+}
+
+// Who of the project has an address that is in use is said, with what to do.
+func TestAddressOfTheProject(t *testing.T) {
+	for name, want := range map[string]string{
+		"asked/web/tcp://:8000": "muster stop web", "asked/api/tcp://:8000": "the app api has it",
+		"listen/api/tcp://127.0.0.1:8000": "the app api has it", "asked/web/tcp://:8001": "stop that process",
+	} {
+		s := sockets(t)
+		s.Bind = func(spec.Listener) (*os.File, error) { return nil, fault.New(fault.PortInUse, "taken") }
+		if err := s.Store.Put(name, os.Stdin); err != nil {
+			t.Fatal(err)
+		}
+		f := s.Prebind([]spec.App{appWith("web", spec.Listener{Name: "http", Network: "tcp", Address: "0.0.0.0:8000"})})
+		if f == nil || f.Code != fault.PortInUse || !strings.Contains(f.Fix, want) {
+			t.Errorf("%s: %v, fix %q", name, f, f.Fix)
+		}
 	}
 }

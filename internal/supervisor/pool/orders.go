@@ -296,7 +296,7 @@ func (p *Pool) roll(ctx context.Context, now bool, plan func() (*rollout, *fault
 			return
 		}
 		r.answer = func(f *fault.Fault) {
-			text = fmt.Sprintf("%s replaced, release %s", workers(r.done), r.want.Name)
+			text = fmt.Sprintf("%s replaced, release %s%s", workers(r.done), r.want.Name, r.note)
 			tell(f)
 		}
 		p.begin(r)

@@ -292,6 +292,7 @@ func (p *Pool) releaseListeners() {
 		p.release(p.listeners())
 		p.gen.Listeners, p.stale = nil, nil
 		p.releaseAsked()
+		p.forgetBalance()
 	}
 }
 

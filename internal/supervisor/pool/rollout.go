@@ -49,6 +49,7 @@ type rollout struct {
 	soaking *time.Timer
 	cancel  context.CancelFunc // of prepare
 	ended   bool
+	note    string // to be added to its result
 	answer  func(*fault.Fault)
 	failing *fault.Fault // replaceOne: what is wrong with the old worker
 }
@@ -381,6 +382,9 @@ func (r *rollout) verdict() *fault.Fault {
 	if r.fault.Fix != "" {
 		f.Fix = r.fault.Fix + "; then reload again"
 	}
+	if fix := r.bindsAlone(); fix != "" {
+		f.Fix = fix
+	}
 	return f
 }
 
@@ -413,7 +417,7 @@ func (r *rollout) end(phase event.ReloadPhase, f *fault.Fault) {
 		r.p.release(r.p.stale)
 		r.p.stale = nil
 		if r.from != nil && r.kind != rollFirst {
-			r.p.tellBalance(r.from.Release.App, r.want.App)
+			r.note = r.p.tellBalance(r.from.Release.App, r.want.App)
 		}
 	default:
 		r.giveUpListeners()

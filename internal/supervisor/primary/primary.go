@@ -256,7 +256,7 @@ func drop(store process.Store, name string) {
 }
 
 // askedPrefix of the names of listeners in the Store that workers have asked for.
-const askedPrefix = "asked/"
+const askedPrefix = record.AskedFor
 
 // nameParts are the app and the rest of such a name.
 func nameParts(name string) (app, key string, ok bool) {

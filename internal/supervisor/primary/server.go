@@ -147,29 +147,12 @@ func (p *Primary) otherApp(l spec.Listener, f *fault.Fault) *fault.Fault {
 	if f.Code != fault.PortInUse {
 		return f
 	}
-	for _, name := range p.o.Store.List() {
-		rest, ok := strings.CutPrefix(name, askedPrefix)
-		if !ok {
-			if rest, ok = strings.CutPrefix(name, "listen/"); !ok {
-				continue
-			}
-		}
-		app, key, _ := strings.Cut(rest, "/")
-		if app != p.o.App && sameAddress(key, l.Key()) {
-			return f.WithFix("the app " + app + " has it: have this one listen on another port, or make both one app")
+	for _, h := range record.Holders(p.o.Store.List(), l.Key()) {
+		if h.App != p.o.App {
+			return f.WithFix("the app " + h.App + " has it: have this one listen on another port, or make both one app")
 		}
 	}
 	return f
-}
-
-// sameAddress: a name in the Store is of a listener on the same port, or path.
-func sameAddress(name, key string) bool {
-	name, _, _ = strings.Cut(name, "#")
-	if strings.HasPrefix(key, "unix://") {
-		return name == key
-	}
-	return name[strings.LastIndexByte(name, ':')+1:] == key[strings.LastIndexByte(key, ':')+1:] &&
-		name[:min(3, len(name))] == key[:min(3, len(key))] // tcp or udp
 }
 
 // restore finds a listener of an earlier Primary. nil: it is lost.
