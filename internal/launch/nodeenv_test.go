@@ -221,8 +221,8 @@ func TestDelegate(t *testing.T) {
 	if env["NODE_OPTIONS"] != "--a --require /run/m/preload.cjs" || env["MUSTER_CHANNEL_FD"] != "4" {
 		t.Errorf("%v", env)
 	}
-	if _, ok := env["NODE_CHANNEL_FD"]; ok {
-		t.Error("a primary is no worker")
+	if _, ok := env["NODE_UNIQUE_ID"]; ok || env["NODE_CHANNEL_FD"] != "4" {
+		t.Errorf("a primary has a channel, but is no worker: %v", env)
 	}
 }
 
