@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/listener"
 )
 
@@ -150,5 +151,17 @@ func TestDeadIsNotBlocked(t *testing.T) {
 	case stuck := <-told:
 		t.Errorf("told %v", stuck)
 	default:
+	}
+}
+
+func TestBlockedInWords(t *testing.T) {
+	for want, f := range map[string]*fault.Fault{
+		"it takes connections on tcp://:80 again":                                        Blocked("tcp://:80", false, 3),
+		"it takes no connections on tcp://:80: 3 wait, and new ones go to other workers": Blocked("tcp://:80", true, 3),
+		"it takes no connections on tcp://:80; they go to other workers":                 Blocked("tcp://:80", true, 0),
+	} {
+		if f.Text != want || f.Code != fault.Blocked {
+			t.Errorf("%+v, want %q", f, want)
+		}
 	}
 }
