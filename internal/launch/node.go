@@ -32,11 +32,8 @@ func (s serving) cluster(app spec.App) spec.NodeCluster {
 // worker flavour: whether they are told of their channel by NODE_CHANNEL_FD.
 func NodeCluster(app spec.App) bool { return ClusterOf(app) == spec.NodeOn }
 
-// NodeCluster is that of the worker's app in the worker's directory, which may
+// Cluster is ClusterOf of the worker's app in the worker's directory, which may
 // differ from that of another generation.
-func (w Worker) NodeCluster() bool { return w.Cluster() == spec.NodeOn }
-
-// Cluster is ClusterOf of the worker's app in the worker's directory.
 func (w Worker) Cluster() spec.NodeCluster { return ClusterOf(w.here()) }
 
 // here is the app in the directory of the worker's generation.

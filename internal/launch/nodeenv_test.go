@@ -179,8 +179,8 @@ func TestNodeInTheWorkersDirectory(t *testing.T) {
 	now := project(t, map[string]string{"package.json": `{"scripts": {"start": "nodemon new.js"}}`})
 	w := worker(nodeApp(now, "npm start"))
 	w.Dir = old
-	if !w.NodeCluster() || NodeCluster(w.App) {
-		t.Errorf("in its directory %v, in the app's %v", w.NodeCluster(), NodeCluster(w.App))
+	if w.Cluster() != spec.NodeOn || NodeCluster(w.App) {
+		t.Errorf("in its directory %v, in the app's %v", w.Cluster(), NodeCluster(w.App))
 	}
 	if c, err := Command(w); err != nil || strings.Join(c.Argv, " ") != "node old.js" {
 		t.Errorf("%v %v", c.Argv, err)
