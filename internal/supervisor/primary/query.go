@@ -138,7 +138,8 @@ func (p *Primary) serve(m *Member, q nodejs.Query) (*server, error) {
 		return nil, err
 	}
 	if pl := m.servers[key]; pl != nil && !m.lost(pl) {
-		return nil, fault.New(fault.PortInUse, "it listens on %s already: %w", pl.server.text(), unix.EADDRINUSE)
+		return nil, fault.New(fault.PortInUse, "it listens on %s already: %w", pl.server.text(), unix.EADDRINUSE).
+			WithFix("close the first server of the program before another listens there")
 	}
 	if found != nil {
 		if s := p.declared[key]; s != nil {

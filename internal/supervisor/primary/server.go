@@ -152,7 +152,7 @@ func (p *Primary) otherApp(l spec.Listener, f *fault.Fault) *fault.Fault {
 			return f.WithFix("the app " + h.App + " has it: have this one listen on another port, or make both one app")
 		}
 	}
-	return f
+	return f.WithFix("stop that process, or have the program listen elsewhere")
 }
 
 // restore finds a listener of an earlier Primary. nil: it is lost.
