@@ -27,6 +27,8 @@
 //   - round-robin: the Seat that has been free longest is next.
 //   - least-connections: the one with the fewest connections open (Seat.Load), of
 //     equals the one that has been free longest. Who never said a word has none.
+//   - both wait up to 20 ms for a worker that is far behind the only free ones
+//     (even.go), so that a burst does not end up with who happened to be quick.
 //   - slots: a socket of a SO_REUSEPORT group for each slot; the kernel spreads, and
 //     workers accept. The Door steers the kernel (listener.Steer) to slots that have
 //     a Seat and are not stuck, and deals what waits in the queues of the others, in
