@@ -23,5 +23,8 @@
 // when four fifths of stop.timeout are over. One that leaves unasked is replaced. What
 // it has not answered for goes to others when its channel has ended.
 //
+// A program that is its own primary has Kin instead (kin.go, room brood): its forks are
+// Attempts too. They end before it is asked to, and Gone comes after theirs.
+//
 // After Close no event comes any more.
 package attempt
