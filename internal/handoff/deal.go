@@ -71,39 +71,34 @@ func (d *Door) pick() int {
 		d.free[0].queued = false
 		d.free = slices.Delete(d.free, 0, 1)
 	}
-	if d.policy == spec.BalanceLeast {
-		return d.pickLeast()
-	}
-	return d.pickFirst()
-}
-
-// pickFirst is the first in the line that is not ahead of others. l.mu is held.
-func (d *Door) pickFirst() int {
-	for i, s := range d.free {
-		if s.can() && !d.ahead(s) {
-			return i
-		}
-	}
-	if len(d.free) > 0 {
-		d.hold()
-	}
-	return -1
-}
-
-// pickLeast is the one with the fewest connections, unless another one has far fewer
-// and is about to answer. l.mu is held.
-func (d *Door) pickLeast() int {
-	best := -1
-	for i, s := range d.free {
-		if s.can() && (best < 0 || s.load() < d.free[best].load()) {
-			best = i
-		}
-	}
-	if best >= 0 && d.heavy(d.free[best]) {
-		d.hold()
+	if len(d.free) == 0 {
 		return -1
 	}
-	return best
+	i, even := d.pickEven()
+	if !even && d.hold() {
+		return -1
+	}
+	d.holding = time.Time{}
+	return i
+}
+
+// pickEven is who is next by the policy; even is false when it is another one's turn,
+// which is busy. Somebody is free. l.mu is held.
+func (d *Door) pickEven() (i int, even bool) {
+	if d.policy != spec.BalanceLeast {
+		for i, s := range d.free {
+			if s.can() && !d.ahead(s) {
+				return i, true
+			}
+		}
+		return 0, false
+	}
+	for k, s := range d.free {
+		if s.can() && s.load() < d.free[i].load() {
+			i = k
+		}
+	}
+	return i, !d.heavy(d.free[i])
 }
 
 // load is how many connections it has; without any word from the worker nobody

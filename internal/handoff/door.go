@@ -61,8 +61,11 @@ type Door struct {
 	steered []int
 	short   *timer // accepting rests until then
 	warned  time.Time
-	floor   int    // no worker that counts has had fewer turns
-	held    *timer // the line is looked at again then
+	floor   int       // no worker that counts has had fewer turns
+	held    *timer    // the line is looked at again then
+	holding time.Time // since then connections are held, as far as it is not in spent
+	period  time.Time // begin of the second in which spent counts
+	spent   time.Duration
 }
 
 // Stats counts since the Door was opened.

@@ -6,11 +6,14 @@ import "time"
 // burst it is not: who happens to have the processor answers at once and is at the
 // end of the line again and again, until the burst is over. So nobody may be more
 // than lead connections ahead of another one, unless that one keeps all waiting:
-// who has not answered within patience is not waited for again for a while.
+// who has not answered within patience is not waited for again for a while. One that
+// is only slower would slow down all others to its pace: so they are held for no more
+// than a fifth of the time.
 const (
 	lead     = 8
 	patience = 20 * time.Millisecond
 	excused  = time.Second
+	held     = time.Second / 5 // the most in each second
 )
 
 // ahead says that s has had so many more connections than another worker that it is
@@ -70,11 +73,28 @@ func (d *Door) most() (turns int) {
 	return turns
 }
 
-// hold looks again when somebody may be late. l.mu is held.
-func (d *Door) hold() {
+// hold looks again when somebody may be late. It is false when connections were held
+// for long enough: then all begin anew. l.mu is held.
+func (d *Door) hold() bool {
+	now := time.Now()
+	if !d.holding.IsZero() {
+		d.spent += now.Sub(d.holding)
+	}
+	d.holding = now
+	if now.Sub(d.period) >= time.Second {
+		d.period, d.spent = now, 0
+	}
+	if d.spent >= held {
+		for s := range d.seats {
+			s.turns = 0
+		}
+		d.floor = 0
+		return false
+	}
 	if d.held == nil {
 		d.held = d.loop.after(patience/4, d.release)
 	}
+	return true
 }
 
 // release runs on the thread.

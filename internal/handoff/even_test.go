@@ -44,10 +44,40 @@ func TestLeastWaitsForTheLeast(t *testing.T) {
 			if got := d.heavy(full); got != c.wait {
 				t.Errorf("waits for it: %t", got)
 			}
-			if got := d.pickLeast() < 0; got != c.wait || got != (d.held != nil) {
+			if got := d.pick() < 0; got != c.wait || got != (d.held != nil) {
 				t.Errorf("deals to nobody: %t, looks again: %t", got, d.held != nil)
 			}
 			busy.under = nil
 		})
+	}
+}
+
+// A worker that is slow, but never late, does not slow down the others to its pace.
+func TestSlowDoesNotRule(t *testing.T) {
+	for _, policy := range []spec.Balance{spec.BalanceRoundRobin, spec.BalanceLeast} {
+		l, d, _ := roundRobin(t, DoorOptions{Policy: policy})
+		quick, slow := join(d, 0, taker("quick")), join(d, 1, taker("slow"))
+		l.mu.Lock()
+		slow.under = []flight{{id: 1, conn: -1}}
+		slow.offered = time.Now().Add(time.Hour) // never late
+		d.free = []*Seat{quick}
+		quick.turns, d.period, d.spent = 100, time.Now().Add(time.Hour), held-time.Nanosecond
+		if i := d.pick(); i >= 0 {
+			t.Errorf("%s: dealt to one that is far ahead", policy)
+		}
+		d.holding = d.holding.Add(-time.Nanosecond)
+		if i := d.pick(); i != 0 || quick.turns != 0 || !d.holding.IsZero() {
+			t.Errorf("%s: still held: %d", policy, i)
+		}
+		quick.turns = 100
+		if d.pick() < 0 {
+			t.Errorf("%s: held again in the same second", policy)
+		}
+		quick.turns, d.period = 100, time.Now().Add(-time.Second)
+		if d.pick() >= 0 {
+			t.Errorf("%s: not held in the next second", policy)
+		}
+		slow.under = nil
+		l.mu.Unlock()
 	}
 }
