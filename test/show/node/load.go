@@ -63,7 +63,8 @@ func Reloads(t *testing.T, c Cell, delay [2]time.Duration, times int) string {
 
 // Kills kills a random worker again and again under load. A request may only be
 // lost with a worker that had accepted its connection: the workers note the ports
-// of their clients.
+// of their clients. Where they accept themselves, a kill may come after that and before
+// the note: one connection for each, as they take one at a time.
 func Kills(t *testing.T, c Cell, every, span time.Duration) string {
 	peers := filepath.Join(t.TempDir(), "peers")
 	s := nodeSite(t, c, fmt.Sprintf("      PEERS: %q\n", peers))
@@ -87,23 +88,29 @@ func Kills(t *testing.T, c Cell, every, span time.Duration) string {
 	}
 	run.stop()
 	s.Healthy()
+	allowed := 0
+	if !c.Balance.Deals() {
+		allowed = kills
+	}
 	owners := readPeers(t, peers)
-	cutOff := 0
+	cutOff, unseen := 0, 0
 	for _, f := range run.failures {
 		if f.kind == "connect" || f.kind == "hung" {
 			t.Errorf("%s: %s", f.kind, f.text)
 			continue
 		}
 		cutOff++
-		if pid := owners[f.port]; pid == 0 {
-			t.Errorf("the connection from port %d failed, and no worker had accepted it: %s", f.port, f.text)
-		} else if _, dead := killed.Load(pid); !dead {
-			t.Errorf("the connection from port %d failed, and pid %d that had it was not killed: %s", f.port, pid, f.text)
+		if pids := owners[f.port]; len(pids) == 0 {
+			if unseen++; unseen > allowed {
+				t.Errorf("the connection from port %d failed, and no worker had accepted it: %s", f.port, f.text)
+			}
+		} else if !slices.ContainsFunc(pids, func(pid int) bool { _, dead := killed.Load(pid); return dead }) {
+			t.Errorf("the connection from port %d failed, and none of the pids %v that had it was killed: %s", f.port, pids, f.text)
 		}
 	}
 	rig.Until(t, 10*time.Second, fmt.Sprintf("the agent has %d descriptors again", descriptors), func() bool { return rig.Descriptors(t, agent) <= descriptors })
 	s.Down()
-	return fmt.Sprintf("%d kills, %d answers, %d cut off with the worker that had accepted them, 0 refused, 0 hung; %d descriptors before and after", kills, run.answers, cutOff, descriptors)
+	return fmt.Sprintf("%d kills, %d answers, %d cut off with the worker that had accepted them (%d not noted yet), 0 refused, 0 hung; %d descriptors before and after", kills, run.answers, cutOff, unseen, descriptors)
 }
 
 // portRun is a load of new connections that knows the local port of each.
@@ -171,19 +178,20 @@ func onePort(addr string) *portFailure {
 	return &portFailure{kind: kind, text: err.Error(), port: port}
 }
 
-// readPeers is which worker has accepted the connection from a port last.
-func readPeers(t *testing.T, name string) map[int]int {
+// readPeers is which workers have accepted connections from a port: ports are used
+// again in a long run.
+func readPeers(t *testing.T, name string) map[int][]int {
 	t.Helper()
 	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	owners := map[int]int{}
+	owners := map[int][]int{}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var pid, port int
 		if _, err := fmt.Sscan(lines.Text(), &pid, &port); err == nil {
-			owners[port] = pid
+			owners[port] = append(owners[port], pid)
 		}
 	}
 	return owners
