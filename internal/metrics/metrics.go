@@ -48,8 +48,9 @@ type Door struct {
 
 // Channels counts, over the channels of all workers, since the agent started.
 type Channels struct {
-	Adopted, Torn     uint64 // channels found at the start
-	Commands, Unheard uint64 // frames received
+	Adopted, Torn uint64 // channels found at the start
+	// Frames received: for muster, for nobody, and what no Node.js worker should send.
+	Commands, Unheard, Odd uint64
 	// Messages of users' code: Heard from workers, Carried to workers, and Refused
 	// as a worker could not get them.
 	Heard, Carried, Refused uint64
@@ -207,7 +208,7 @@ func table() []metric {
 		{messages, "Messages of users' code, since the agent started: heard from workers, carried to workers, and refused as a worker could not get them.", counter, []string{"kind"}},
 		{connections, "Connections of listeners that muster deals or guards: accepted by muster, dealt to workers, offered again as a worker had died, refused by a worker, rescued from behind a dead or blocked one.", counter, []string{"app", "listener", "kind"}},
 		{waiting, "Connections of these listeners that wait for a worker.", gauge, []string{"app", "listener"}},
-		{frames, "Frames from workers, since the agent started: commands that were understood, and what nobody listens to.", counter, []string{"kind"}},
+		{frames, "Frames from workers, since the agent started: commands that were understood, what nobody listens to, and odd ones of Node.js workers that nobody asked for.", counter, []string{"kind"}},
 	}
 }
 
@@ -270,6 +271,7 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 		w.send(channels, float64(c.Torn), "torn")
 		w.send(frames, float64(c.Commands), "command")
 		w.send(frames, float64(c.Unheard), "unheard")
+		w.send(frames, float64(c.Odd), "odd")
 		w.send(messages, float64(c.Heard), "heard")
 		w.send(messages, float64(c.Carried), "carried")
 		w.send(messages, float64(c.Refused), "refused")

@@ -24,8 +24,10 @@ type Answered func(id int64, taken bool)
 // methods never wait: send must not.
 type Link struct {
 	// Strange is told, once for each kind, of something that nobody asked for; it
-	// must not block or use the Link. To be set before the first use; may be nil.
+	// must not block or use the Link. Count is called for each such thing. To be set
+	// before the first use; may be nil.
 	Strange func(what string)
+	Count   func()
 
 	send   func(data []byte, fds ...int) error
 	nextID func() int64
@@ -356,6 +358,9 @@ func (l *Link) odd(what string) {
 	l.strange[what]++
 	first := l.strange[what] == 1
 	l.mu.Unlock()
+	if l.Count != nil {
+		l.Count()
+	}
 	if first && l.Strange != nil {
 		l.Strange(what)
 	}

@@ -108,13 +108,14 @@ func TestNewConn(t *testing.T) {
 func TestStrangeIsToldOnce(t *testing.T) {
 	_, l := newWire()
 	var told []string
-	l.Strange = func(what string) { told = append(told, what) }
+	counted := 0
+	l.Strange, l.Count = func(what string) { told = append(told, what) }, func() { counted++ }
 	for range 3 {
 		first(t, l, frameAck)
 		first(t, l, reply(3, true))
 	}
-	if len(told) != 2 {
-		t.Errorf("%q", told)
+	if len(told) != 2 || counted != 6 {
+		t.Errorf("told %q, counted %d", told, counted)
 	}
 }
 

@@ -43,21 +43,22 @@ type Channels struct {
 	Adopted uint64
 	// Torn were found in the middle of a frame; their workers were replaced.
 	Torn uint64
-	// Commands of muster that were heard; Unheard frames nobody listens to.
-	Commands, Unheard uint64
+	// Commands of muster that were heard; Unheard frames nobody listens to; Odd ones
+	// of Node.js workers that nobody asked for.
+	Commands, Unheard, Odd uint64
 	// Messages of users' code: Heard from workers, Carried to workers, and Refused
 	// as a worker could not get them.
 	Heard, Carried, Refused uint64
 }
 
 // channels are the counters, safe for concurrent use.
-type channels struct{ adopted, torn, commands, unheard atomic.Uint64 }
+type channels struct{ adopted, torn, commands, unheard, odd atomic.Uint64 }
 
 // Channels are the counts so far.
 func (s *Shared) Channels() Channels {
 	c, m := &s.channels, s.Mail.Counts()
 	return Channels{
-		c.adopted.Load(), c.torn.Load(), c.commands.Load(), c.unheard.Load(),
+		c.adopted.Load(), c.torn.Load(), c.commands.Load(), c.unheard.Load(), c.odd.Load(),
 		m.Heard, m.Carried, m.Refused,
 	}
 }

@@ -60,6 +60,7 @@ func newCluster(cfg Config) *cluster {
 func (a *Attempt) join(was *record.Node) {
 	c, conn := a.node, a.channel
 	link := nodejs.NewLink(conn.Send, a.cfg.Shared.Loop.NextID)
+	link.Count = func() { a.cfg.Shared.channels.odd.Add(1) }
 	a.becomeMember(link, was)
 	if was != nil && was.Gone {
 		close(c.over)
