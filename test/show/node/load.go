@@ -133,7 +133,7 @@ func startPorts(addr string, n int) *portRun {
 	for range n {
 		r.wg.Go(func() {
 			for ctx.Err() == nil {
-				r.note(onePort(addr))
+				r.note(onePort(addr, 20))
 			}
 		})
 	}
@@ -152,8 +152,9 @@ func (r *portRun) note(f *portFailure) {
 	r.failures = append(r.failures, *f)
 }
 
-// onePort asks once over a connection of its own; nil: it was answered.
-func onePort(addr string) *portFailure {
+// onePort asks once over a connection of its own, for a delay of up to most
+// milliseconds; nil: it was answered.
+func onePort(addr string, most int) *portFailure {
 	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
 		return &portFailure{kind: "connect", text: err.Error()}
@@ -161,7 +162,7 @@ func onePort(addr string) *portFailure {
 	defer conn.Close()
 	port := conn.LocalAddr().(*net.TCPAddr).Port
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	_, err = fmt.Fprintf(conn, "GET /?ms=%d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", rand.IntN(21))
+	_, err = fmt.Fprintf(conn, "GET /?ms=%d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", rand.IntN(most+1))
 	if err == nil {
 		var resp *http.Response
 		if resp, err = http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
@@ -247,7 +248,7 @@ func Blocked(t *testing.T, c Cell) string {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				start := time.Now()
-				f := onePort(s.addr)
+				f := onePort(s.addr, 0)
 				var err error
 				if f != nil {
 					err = fmt.Errorf("%s: %s", f.kind, f.text)
@@ -283,8 +284,9 @@ func Blocked(t *testing.T, c Cell) string {
 			longest = max(longest, w.took)
 		}
 	}
-	if c.Balance == spec.BalanceRoundRobin && stuck > 1+1 {
-		t.Errorf("%d requests waited for a blocked worker in round-robin", stuck)
+	// Node.js accepts several before it reads the first: these cannot be rescued.
+	if stuck > clients/2 {
+		t.Errorf("%d of %d clients waited for the blocked worker", stuck, 2*clients)
 	}
 	if longest > 800*time.Millisecond {
 		t.Errorf("a connection that nobody had accepted waited %v", longest)
