@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,10 +27,6 @@ import (
 // nodeServer is an ordinary program; n is its number, max its maxConnections.
 const nodeServer = `
 const server = require('http').createServer((q, s) => {
-  if (q.url === '/block') {
-    require('fs').writeSync(1, 'b')
-    for (const end = Date.now() + 2000; Date.now() < end;);
-  }
   s.setHeader('connection', 'close')
   s.end(process.env.N)
 })
@@ -60,7 +58,6 @@ func script(t testing.TB, text string) string {
 type nodeWorker struct {
 	*worker
 	cmd    *exec.Cmd
-	out    io.Reader // a byte when it begins to block
 	listen chan struct{}
 }
 
@@ -76,15 +73,11 @@ func startNode(t testing.TB, d *Door, name string, env ...string) *nodeWorker {
 	cmd.Stderr = os.Stderr
 	file := os.NewFile(uintptr(theirs), "channel")
 	cmd.ExtraFiles = []*os.File{file}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	file.Close()
-	n := &nodeWorker{cmd: cmd, out: out, listen: make(chan struct{}), worker: &worker{name: name, conn: channel.Open(ours, channel.Options{Peek: true, Driven: true})}}
+	n := &nodeWorker{cmd: cmd, listen: make(chan struct{}), worker: &worker{name: name, conn: channel.Open(ours, channel.Options{Peek: true, Driven: true})}}
 	n.ear = d.loop.Hear(n.conn, Hearing{First: n.first, Rest: func(f channel.Frame) { n.rest(d, f) }, End: func(error) {
 		if n.seat != nil {
 			n.seat.Gone()
@@ -100,6 +93,16 @@ func (n *nodeWorker) kill() {
 	_ = n.cmd.Process.Kill()
 	_ = n.cmd.Wait()
 	n.conn.Close()
+}
+
+// suspend stops the process, and returns once it stands still.
+func (n *nodeWorker) suspend(t *testing.T) {
+	t.Helper()
+	_ = n.cmd.Process.Signal(syscall.SIGSTOP)
+	eventually(t, "the process stands still", func() bool {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+		return bytes.Contains(text, []byte(") T "))
+	})
 }
 
 // rest answers what a listening server asks for.
@@ -147,14 +150,9 @@ func TestNodeWorkers(t *testing.T) {
 	if m["doomed"] != 10 || m["w1"] != 10 {
 		t.Errorf("%v", m)
 	}
-	// A blocked worker has one connection under way, which its death gives to another.
-	for range 2 {
-		go func() { _, _ = get(addr, "/block") }()
-	}
+	// A suspended worker has one connection under way, which its death gives to another.
 	for _, w := range []*nodeWorker{doomed, other} {
-		if _, err := w.out.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
+		w.suspend(t)
 	}
 	var failed atomic.Int32
 	var wg sync.WaitGroup
@@ -167,6 +165,7 @@ func TestNodeWorkers(t *testing.T) {
 	}
 	eventually(t, "connections under way to both", func() bool { return d.Stats().UnderWay == 2 })
 	doomed.kill()
+	_ = other.cmd.Process.Signal(syscall.SIGCONT)
 	wg.Wait()
 	if st := d.Stats(); failed.Load() > 0 || st.Again != 1 || st.Unknown > 0 {
 		t.Errorf("%d failed: %+v", failed.Load(), st)
