@@ -284,8 +284,9 @@ func Blocked(t *testing.T, c Cell) string {
 			longest = max(longest, w.took)
 		}
 	}
-	// Node.js accepts several before it reads the first: these cannot be rescued.
-	if stuck > clients/2 {
+	// Node.js accepts several before it reads the first: these cannot be rescued. But
+	// nobody may come to wait there later, so they are the share of one of two workers.
+	if stuck > clients {
 		t.Errorf("%d of %d clients waited for the blocked worker", stuck, 2*clients)
 	}
 	if longest > 800*time.Millisecond {
