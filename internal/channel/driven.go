@@ -146,8 +146,10 @@ func (c *Conn) Next() (f Frame, ok bool, err error) {
 	if in.err != nil {
 		return Frame{}, false, in.err
 	}
-	if c.driven.fd < 0 {
+	select {
+	case <-c.closing: // whoever drives it is told before the descriptor is closed
 		return Frame{}, false, c.end(ErrClosed)
+	default:
 	}
 	next := c.fromRead
 	if c.o.Peek {

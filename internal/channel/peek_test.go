@@ -408,3 +408,25 @@ func someLines(t *testing.T, fd int) (reports []string) {
 	}
 	return append(reports, r.end()...)
 }
+
+// Whoever drives a Conn and looks while it is being closed is told: nothing else
+// would come later.
+func TestDrivenClosing(t *testing.T) {
+	ours, theirs, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll([]int{theirs})
+	c := Open(ours, Options{Peek: true, Driven: true})
+	var seen error
+	err = c.Attach(func(int) error { return nil }, func(int) { _, _, seen = c.Next() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(seen, ErrClosed) {
+		t.Errorf("Next said %v while it was closed", seen)
+	}
+}
