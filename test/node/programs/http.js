@@ -6,6 +6,7 @@ const release = fs.readFileSync('RELEASE', 'utf8').trim();
 const server = http.createServer((req, res) => {
   const url = new URL(req.url, 'http://x');
   if (url.pathname === '/block') { // the whole process hangs
+    if (process.env.PEERS) fs.appendFileSync(process.env.PEERS, 'blocked\n');
     const end = Date.now() + Number(url.searchParams.get('ms'));
     while (Date.now() < end);
   }
