@@ -176,6 +176,46 @@ type WorkerMessage struct {
 	Missed int `json:"missed,omitempty"`
 }
 
+// WorkerLifecycle is a line about itself that a worker sent (op lifecycle).
+type WorkerLifecycle struct {
+	Text string `json:"text"`
+}
+
+// WorkerCrash is what a worker itself knew of its end: its SDK caught a panic or an
+// uncaught exception. The exit follows.
+type WorkerCrash struct {
+	// Kind of the error (its type's name), its text, and the stack as the language
+	// writes it, cut at CrashMax bytes each.
+	Error string `json:"error"`
+	Stack string `json:"stack,omitempty"`
+	Type  string `json:"error_type,omitempty"`
+}
+
+// CrashMax bounds each text of a WorkerCrash, in bytes.
+const CrashMax = 16 << 10
+
+// WorkerHeartbeat says that a worker has been silent, or (OK) that it speaks again.
+type WorkerHeartbeat struct {
+	OK bool `json:"ok"`
+	// Last sign of life, and how long ago that was.
+	Last time.Time     `json:"last,omitzero"`
+	Age  time.Duration `json:"age,omitempty"` // nanoseconds
+	// Killed: it is stopped for that.
+	Killed bool `json:"killed,omitempty"`
+}
+
+// Notified is the result of one delivery by a notifier.
+type Notified struct {
+	Notifier string `json:"notifier"`
+	// Occasion: started, crash, recovered, gave_up or test.
+	Occasion string       `json:"occasion"`
+	Fault    *fault.Fault `json:"fault,omitempty"` // nil: delivered
+	// Took is the time of the delivery in nanoseconds; Held is how many were not
+	// delivered since the last one, as there were too many in a minute.
+	Took time.Duration `json:"took"`
+	Held int           `json:"held,omitempty"`
+}
+
 // MessageMax is the largest message that an event carries whole, in bytes.
 const MessageMax = 64 << 10
 
@@ -248,6 +288,18 @@ func (WorkerNode) Kind() string { return "worker.node" }
 func (WorkerMessage) Kind() string { return "worker.message" }
 
 // Kind implements Data.
+func (WorkerLifecycle) Kind() string { return "worker.lifecycle" }
+
+// Kind implements Data.
+func (WorkerCrash) Kind() string { return "worker.crash" }
+
+// Kind implements Data.
+func (WorkerHeartbeat) Kind() string { return "worker.heartbeat" }
+
+// Kind implements Data.
+func (Notified) Kind() string { return "notified" }
+
+// Kind implements Data.
 func (Reload) Kind() string { return "reload" }
 
 // Kind implements Data.
@@ -310,6 +362,14 @@ func decodeData(kind string, raw json.RawMessage) (Data, error) {
 		return decodeAs[WorkerNode](raw)
 	case WorkerMessage{}.Kind():
 		return decodeAs[WorkerMessage](raw)
+	case WorkerLifecycle{}.Kind():
+		return decodeAs[WorkerLifecycle](raw)
+	case WorkerCrash{}.Kind():
+		return decodeAs[WorkerCrash](raw)
+	case WorkerHeartbeat{}.Kind():
+		return decodeAs[WorkerHeartbeat](raw)
+	case Notified{}.Kind():
+		return decodeAs[Notified](raw)
 	case Reload{}.Kind():
 		return decodeAs[Reload](raw)
 	case Warning{}.Kind():

@@ -51,6 +51,21 @@ const (
 	NodeLauncher     Code = "E-NODE-LAUNCHER"
 	NodeFrame        Code = "E-NODE-FRAME"
 	Blocked          Code = "E-BLOCKED"
+	UnknownOp        Code = "E-UNKNOWN-OP"
+	NoPeer           Code = "E-NO-PEER"
+	PeerGone         Code = "E-PEER-GONE"
+	Deadline         Code = "E-DEADLINE"
+	AgentReplaced    Code = "E-AGENT-REPLACED"
+	TooLarge         Code = "E-TOO-LARGE"
+	TooDeep          Code = "E-TOO-DEEP"
+	HandlerFailed    Code = "E-HANDLER"
+	NotOwner         Code = "E-NOT-OWNER"
+	TableFull        Code = "E-TABLE-FULL"
+	Alone            Code = "E-ALONE"
+	Heartbeat        Code = "E-HEARTBEAT"
+	Crashed          Code = "E-CRASHED"
+	NotifyFailed     Code = "E-NOTIFY"
+	ConsoleFailed    Code = "E-CONSOLE"
 	Saved            Code = "E-SAVED"
 	Startup          Code = "E-STARTUP"
 	Internal         Code = "E-INTERNAL"
@@ -129,6 +144,21 @@ func Table() []Explanation {
 		{NodeLauncher, 2, "a launcher stands in front of a Node.js program", "npm, npx, tsx, nodemon and their kin are Node.js programs themselves and start the server in a process of its own. They would take the channel that the server needs, so it is no worker of Node's cluster: its workers cannot share a port, and connections cannot be handed over. muster looks through `npm start`, `npx NAME`, yarn, pnpm, cross-env and tsx where the script in package.json is one simple command.", "write the node command itself (`command: node server.js`), or `node: {cluster: off}` for a program that shares no port"},
 		{NodeFrame, 1, "a Node.js worker says what it cannot mean", "On the channel of Node.js's cluster a worker sent something that nobody asked for, or that muster does not know. It was ignored; each kind is told once for a worker.", "nothing, if the worker serves; else look for a library that speaks on process.channel by itself"},
 		{Blocked, 1, "a worker takes no connections", "Connections wait in the queue of the worker's own socket (balance: slots), and it has taken none of them for more than a second: it is blocked, or waits for something. New connections go to the other workers, and so do those that wait, where the program can be given connections (Node.js). What the worker has accepted already waits with it.", "look at what blocks it (`muster logs`, `muster inspect` for Node.js); more workers, or `balance: shared` for a program that takes one request at a time"},
+		{UnknownOp, 1, "nobody knows this operation", "The operation is none of muster's own, and no listener of the application answers it; or the worker that it was sent to has no code for it.", "check the spelling of the op; register a handler for it in the receiver"},
+		{NoPeer, 1, "there is nobody to ask", "The selector matches no running process that takes part in operations. A worker takes part once its program has opened the SDK (or said hello on its channel).", "look at `muster status`; open the SDK in the program (docs/tasks/operations.md)"},
+		{PeerGone, 1, "who was asked has ended", "The process ended, or left its channel, before it replied. What it had done by then is not known.", "ask again if that does no harm"},
+		{Deadline, 124, "no reply before the deadline", "The request reached its receiver, or muster, but no reply came in time. A reply that comes later is dropped. What was asked may have been done.", "give it more time; look at what keeps the receiver busy"},
+		{AgentReplaced, 1, "the agent was replaced meanwhile", "The agent was killed or upgraded while this was under way. It may have been done, or not. muster never repeats by itself what would do harm twice.", "ask again if that does no harm"},
+		{TooLarge, 2, "the message is too large", "A body may have 1 MiB of JSON. Nothing was sent.", "send less at a time, or the name of a file"},
+		{TooDeep, 1, "messages answer each other in a circle", "The message was sent while handling a message, that one while handling another, and so on, 16 times. Usually two handlers broadcast to each other.", "look for a handler that sends what it handles itself; send it from outside the handler if it is meant"},
+		{HandlerFailed, 1, "the receiver's own code failed", "The code that handles this operation returned an error or threw. Its text is in the message; the receiver runs on.", "look at the receiver's log"},
+		{NotOwner, 1, "the lock belongs to somebody else", "The token is not that of the present owner: the lease has ended, or the owner's process has, and the lock may have been given to another.", "stop what the lock protected; take the lock again"},
+		{TableFull, 1, "too many names are in use", "A table of limiters, locks, counters, caches or subscriptions is full. Names in use are never dropped for new ones.", "use fewer names: a limiter per user is fine, one per request is not"},
+		{Alone, 1, "the program does not run under muster", "The operation needs other processes, and this one has none: it was started by hand.", "start it by `muster run` or `muster up`"},
+		{Heartbeat, 1, "a worker has been silent", "It has sent no sign of life for longer than heartbeat.interval. After heartbeat.kill it is stopped and replaced.", "look at what blocks it; raise heartbeat.interval"},
+		{Crashed, 1, "a worker's own code failed", "A panic or an exception that nobody caught; the worker's SDK has reported it with its stack.", "look at the stack; correct the code"},
+		{NotifyFailed, 1, "a notification was not delivered", "The receiver did not answer in time, or with an error. Workers are not affected.", "`muster notify test NAME` tries it again; correct notify: in muster.yaml"},
+		{ConsoleFailed, 1, "the console cannot be opened", "The worker takes part in no operations, has no console of its own, or its socket cannot be reached.", "open the SDK in the program (docs/tasks/console.md)"},
 		{Saved, 1, "what ran cannot be saved or read back", "muster keeps in its state directory what a project ran, so that it starts again after a reboot. That file is missing, damaged, or cannot be written. What runs is not touched.", "free space, or correct the owner and mode of the state directory; a damaged file may be removed"},
 		{Startup, 1, "the start at boot cannot be arranged", "The unit cannot be written or enabled, is not muster's own, or this host is started by something else than systemd.", "look at the cause in the text; `muster startup systemd --print` shows the unit, to install it by hand"},
 		{Internal, 1, "an error inside muster", "Something failed that muster has no better word for.", "`muster events` and the agent's log say more; please report it"},

@@ -13,6 +13,7 @@ func DefaultApp(name string) App {
 	return App{
 		Name:    name,
 		Type:    Service,
+		Role:    RoleWeb,
 		Workers: 1,
 		Ready: Ready{
 			Mode: ReadyAuto, For: Duration(time.Second), Timeout: Duration(60 * time.Second),

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/muster-run/muster/spec/secret"
 )
 
 // Diff lists what leads from one spec to another, sorted by app and field, with
@@ -48,7 +50,7 @@ func DiffApp(old, new App) []Change {
 func foldHealth(l leaves, h *Health) {
 	maps.DeleteFunc(l, func(path string, _ leaf) bool { return strings.HasPrefix(path, "health.") })
 	if h != nil {
-		text := h.Type + " " + MaskText(h.URL+h.Address) + shownCommand(h.Command)
+		text := h.Type + " " + secret.Text(h.URL+h.Address) + shownCommand(h.Command)
 		l["health"] = leaf{text, text}
 	}
 }
@@ -114,7 +116,7 @@ func actionOf(path string) Action {
 	switch section {
 	case "workers":
 		return ScaleApp
-	case "restart", "stop", "reload", "health", "log", "depends_on", "tags", "allow":
+	case "restart", "stop", "reload", "health", "log", "depends_on", "tags", "allow", "heartbeat", "console":
 		return UpdateApp
 	}
 	return ReloadApp

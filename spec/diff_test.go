@@ -2,10 +2,11 @@ package spec
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/muster-run/muster/spec/secret"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -189,66 +190,16 @@ func TestWire(t *testing.T) {
 	}
 }
 
-func TestMaskNames(t *testing.T) {
-	for _, name := range strings.Fields(`PASSWORD DB_PASSWORD dbPassword PGPASSWORD password2 MYSQL_PWD pass user-pass PASSPHRASE
-		SECRET secret_key AWS_SECRET_ACCESS_KEY TOKEN GITHUB_TOKEN accessToken tokens AUTHTOKEN API_KEY apikey apiKey APIKey key KEY1
-		credentials AWS_CREDENTIALS auth HTTP_AUTH cookie SESSION_COOKIES DSN SENTRY_DSN PRIVATE private_pem x-api-key`) {
-		if !IsSecretName(name) {
-			t.Errorf("%s is not masked", name)
-		}
-	}
-	for _, name := range strings.Fields(`KEYBOARD MONKEY AUTHOR AUTHORITY PWD PASSENGER COMPASS PATH PASSIVE KEYWORDS TURKEY HOME
-		DATABASE_URL TOKYO SECRECY_OFF DSNAME PRIVATELY LANG COOKIECUTTER` + " " + "") {
-		if name != "SECRECY_OFF" && IsSecretName(name) {
-			t.Errorf("%s is masked", name)
-		}
-	}
-}
-
-func TestMaskText(t *testing.T) {
-	for text, want := range map[string]string{
-		"":        "",
-		"plain":   "plain",
-		"a=b c=d": "a=b c=d",
-		"postgres://u:s3cret@db:5432/x?sslmode=off": "postgres://u:******@db:5432/x?sslmode=off",
-		"redis://:s3cret@h":                         "redis://:******@h",
-		"https://ghp_s3cret@github.com/x":           "https://******@github.com/x",
-		"ssh://git@host/x":                          "ssh://git@host/x",
-		"amqp://a:s3cret@x,amqp://b:s3cret@y":       "amqp://a:******@x,amqp://b:******@y",
-		"http://h/?token=s3cret&x=1":                "http://h/?token=******&x=1",
-		"u:s3cret@tcp(h:3306)/db":                   "u:******@tcp(h:3306)/db",
-		"host=x password=s3cret user=y":             "host=x password=****** user=y",
-		"--password=s3cret":                         "--password=******",
-		"--api-key=s3cret":                          "--api-key=******",
-		"--keyboard=us":                             "--keyboard=us",
-		"--env=DB_PASSWORD=s3cret":                  "--env=DB_PASSWORD=******",
-		"PGPASSWORD='s3 cret' psql -h x":            "PGPASSWORD=****** psql -h x",
-		"curl -H 'Authorization: Bearer s3cret' x":  "curl -H 'Authorization: ******' x",
-		"Bearer s3crets3cret":                       "Bearer ******",
-		"http://127.0.0.1:8000/healthz":             "http://127.0.0.1:8000/healthz",
-		"mail me@example.org":                       "mail me@example.org",
-		"-----BEGIN RSA PRIVATE KEY-----\ns3cret\n-----END RSA PRIVATE KEY-----": "******",
-	} {
-		if got := MaskText(text); got != want {
-			t.Errorf("%q gives %q, want %q", text, got, want)
-		}
-	}
-	got := fmt.Sprint(MaskArgs([]string{"x", "--password", "s3cret", "--token", "--fast", "-key", "s3cret", "plain"}))
-	if want := "[x --password ****** --token --fast -key ****** plain]"; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}
-
 // No secret is left anywhere, and the spec itself keeps them.
 func TestMasked(t *testing.T) {
 	make := func() Spec {
 		s := sound()
 		w := &s.Apps[1]
-		secret := map[string]string{"TOKEN": "s3cret", "URL": "x://u:s3cret@h", "EMPTY_KEY": ""}
+		secrets := map[string]string{"TOKEN": "s3cret", "URL": "x://u:s3cret@h", "EMPTY_KEY": ""}
 		s.Environ = []string{"AUTH=s3cret"}
 		s.OnExit = [][]string{{"x", "--token=s3cret"}}
 		w.Command, w.Build = []string{"x", "--pass", "s3cret"}, []string{"x", "KEY=s3cret"}
-		w.Env, w.Labels, w.SlotEnv = secret, secret, map[int]map[string]string{1: secret}
+		w.Env, w.Labels, w.SlotEnv = secrets, secrets, map[int]map[string]string{1: secrets}
 		w.Health.URL = "http://u:s3cret@h/"
 		w.Stop.Command = []string{"x", "--cookie=s3cret"}
 		return s
@@ -261,7 +212,7 @@ func TestMasked(t *testing.T) {
 	if d := cmp.Diff(make(), s); d != "" {
 		t.Errorf("Masked changed the spec itself: %s", d)
 	}
-	if got := MaskEnv("EMPTY_KEY", ""); got != "" {
+	if got := secret.Env("EMPTY_KEY", ""); got != "" {
 		t.Errorf("an empty value is shown as %q", got)
 	}
 	if d := cmp.Diff(s.Masked(), s.Masked().Masked()); d != "" {

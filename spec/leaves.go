@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/muster-run/muster/spec/secret"
 )
 
 // leaves are the values of a spec by path: what is compared, and what is shown.
@@ -158,9 +160,9 @@ func joinCommand(argv []string) string {
 // shownCommand is joinCommand with secrets masked.
 func shownCommand(argv []string) string {
 	words := make([]string, len(argv))
-	for i, arg := range MaskArgs(argv) {
+	for i, arg := range secret.Args(argv) {
 		words[i] = arg
-		if plain := strings.ReplaceAll(arg, Mask, "x"); quoted(plain) != plain {
+		if plain := strings.ReplaceAll(arg, secret.Mask, "x"); quoted(plain) != plain {
 			words[i] = quoted(arg)
 		}
 	}
@@ -185,15 +187,18 @@ func shownValue(path, value string) string {
 			return shownEnv(name, value)
 		}
 	}
-	if value == "" {
+	switch {
+	case value == "":
 		return "''"
+	case strings.HasPrefix(path, "notify[") && !strings.HasSuffix(path, ".name") && !strings.HasSuffix(path, ".type"):
+		return secret.Mask
 	}
-	return MaskText(value)
+	return secret.Text(value)
 }
 
 func shownEnv(name, value string) string {
 	if value == "" {
 		return "''"
 	}
-	return MaskEnv(name, value)
+	return secret.Env(name, value)
 }

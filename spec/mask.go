@@ -2,126 +2,16 @@ package spec
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/muster-run/muster/spec/secret"
 )
-
-// Mask stands in place of a secret.
-const Mask = "******"
-
-var (
-	nameWords   = regexp.MustCompile(`[A-Z]+[a-z]*|[a-z]+`)
-	urlUser     = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@'"]*):([^\s/?#'"]*)@`)
-	urlToken    = regexp.MustCompile(`(https?://)([^\s/?#:@'"]+)@`)
-	dsnUser     = regexp.MustCompile(`\b([\w.-]+):([^\s'"]+)@(tcp|unix)\(`)
-	nameValue   = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.-]*)(=|%3[dD])("[^"]*"|'[^']*'|[^\s&;,'"]+)`)
-	headerValue = regexp.MustCompile(`(?i)\b(authorization|cookie|set-cookie|x-[a-z-]*(?:key|token|auth|secret))(\s*:\s*)([^'"\r\n]+)`)
-	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)(\s+)([A-Za-z0-9._~+/=-]{8,})`)
-	privateKey  = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
-	flagName    = regexp.MustCompile(`^--?([A-Za-z][A-Za-z0-9_.-]*)$`)
-)
-
-// IsSecretName says whether a name (of a variable, a flag, a parameter) is that
-// of a secret: one of its words is pass, password, secret, token, key,
-// credential, auth, cookie, dsn, private or close to them. KEYBOARD is not.
-func IsSecretName(name string) bool {
-	words := splitName(name)
-	for _, w := range words {
-		if isSecretWord(w) && !(w == "pwd" && len(words) == 1) {
-			return true
-		}
-	}
-	return false
-}
-
-// splitName cuts at everything but letters and where a capital follows a small
-// letter: "DB_Password2", "dbPassword" and "db-password" are db, password.
-func splitName(name string) (words []string) {
-	for _, w := range nameWords.FindAllString(name, -1) {
-		words = append(words, strings.ToLower(w))
-	}
-	return words
-}
-
-func isSecretWord(w string) bool {
-	for _, part := range []string{"password", "passwd", "passphrase", "secret", "credential", "authtoken", "apitoken"} {
-		if strings.Contains(w, part) {
-			return true
-		}
-	}
-	switch strings.TrimSuffix(w, "s") {
-	case "pas", "pwd", "token", "key", "cred", "auth", "cookie", "dsn", "private",
-		"accesstoken", "refreshtoken", "sessiontoken", "apikey", "accesskey", "privatekey", "authkey",
-		"signingkey", "encryptionkey", "masterkey", "sessionkey", "sshkey":
-		return true
-	}
-	return w == "pw"
-}
-
-// MaskEnv returns the value of a variable as it may be shown: Mask for a secret
-// name, else what MaskText gives. An empty value stays empty.
-func MaskEnv(name, value string) string {
-	if value != "" && IsSecretName(name) {
-		return Mask
-	}
-	return MaskText(value)
-}
-
-// MaskText returns a text (an argument, a URL, a shell script) as it may be
-// shown: without passwords in URLs, values of NAME=value and --NAME=value with a
-// secret name, Authorization and cookie headers, and private keys.
-func MaskText(text string) string {
-	if strings.ContainsAny(text, "@=:-% ") {
-		text = privateKey.ReplaceAllString(text, Mask)
-		text = headerValue.ReplaceAllString(text, "${1}${2}"+Mask)
-		text = bearer.ReplaceAllString(text, "${1}${2}"+Mask)
-		text = urlUser.ReplaceAllString(text, "${1}:"+Mask+"@")
-		text = urlToken.ReplaceAllString(text, "${1}"+Mask+"@")
-		text = dsnUser.ReplaceAllString(text, "${1}:"+Mask+"@${3}(")
-		text = nameValue.ReplaceAllStringFunc(text, func(s string) string {
-			m := nameValue.FindStringSubmatch(s)
-			if IsSecretName(m[1]) {
-				return m[1] + m[2] + Mask
-			}
-			// The value may hold a pair of its own: --env=PASSWORD=x.
-			return m[1] + m[2] + maskPair(m[3])
-		})
-	}
-	return text
-}
-
-func maskPair(value string) string {
-	m := nameValue.FindStringSubmatch(value)
-	if m != nil && IsSecretName(m[1]) {
-		return strings.Replace(value, m[0], m[1]+m[2]+Mask, 1)
-	}
-	return value
-}
-
-// MaskArgs masks an argument vector: each argument by MaskText, and the one
-// that follows a flag with a secret name.
-func MaskArgs(argv []string) []string {
-	if argv == nil {
-		return nil
-	}
-	out := make([]string, len(argv))
-	for i, arg := range argv {
-		out[i] = MaskText(arg)
-		if i == 0 || strings.HasPrefix(arg, "-") {
-			continue
-		}
-		if m := flagName.FindStringSubmatch(argv[i-1]); m != nil && IsSecretName(m[1]) {
-			out[i] = Mask
-		}
-	}
-	return out
-}
 
 func maskMap(env map[string]string) map[string]string {
 	out := maps.Clone(env)
 	for name, value := range out {
-		out[name] = MaskEnv(name, value)
+		out[name] = secret.Env(name, value)
 	}
 	return out
 }
@@ -131,12 +21,16 @@ func (s Spec) Masked() Spec {
 	s.Environ = slices.Clone(s.Environ)
 	for i, kv := range s.Environ {
 		if name, value, ok := strings.Cut(kv, "="); ok {
-			s.Environ[i] = name + "=" + MaskEnv(name, value)
+			s.Environ[i] = name + "=" + secret.Env(name, value)
 		}
 	}
 	s.OnExit = slices.Clone(s.OnExit)
 	for i, argv := range s.OnExit {
-		s.OnExit[i] = MaskArgs(argv)
+		s.OnExit[i] = secret.Args(argv)
+	}
+	s.Notify = slices.Clone(s.Notify)
+	for i, n := range s.Notify {
+		s.Notify[i] = n.masked()
 	}
 	s.Apps = slices.Clone(s.Apps)
 	for i, a := range s.Apps {
@@ -146,7 +40,7 @@ func (s Spec) Masked() Spec {
 }
 
 func (a App) masked() App {
-	a.Command, a.Build, a.Stop.Command = MaskArgs(a.Command), MaskArgs(a.Build), MaskArgs(a.Stop.Command)
+	a.Command, a.Build, a.Stop.Command = secret.Args(a.Command), secret.Args(a.Build), secret.Args(a.Stop.Command)
 	a.Env, a.Labels = maskMap(a.Env), maskMap(a.Labels)
 	a.SlotEnv = maps.Clone(a.SlotEnv)
 	for slot, env := range a.SlotEnv {
@@ -154,7 +48,7 @@ func (a App) masked() App {
 	}
 	if a.Health != nil {
 		h := *a.Health
-		h.URL, h.Command = MaskText(h.URL), MaskArgs(h.Command)
+		h.URL, h.Command = secret.Text(h.URL), secret.Args(h.Command)
 		a.Health = &h
 	}
 	return a

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/muster-run/muster/spec/secret"
 )
 
 const listenForms = "write it like :8000, 127.0.0.1:8000, [::1]:8000, udp://:53, unix:/run/app.sock or fd:3"
@@ -193,11 +195,11 @@ func checkURL(s string) error {
 	u, err := url.Parse(placeholder.ReplaceAllString(s, "1"))
 	switch {
 	case err != nil:
-		return invalid("%q is no URL: write it like http://127.0.0.1:8000/healthz", MaskText(s))
+		return invalid("%q is no URL: write it like http://127.0.0.1:8000/healthz", secret.Text(s))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return invalid("the health URL begins with %q: write http:// or https://", u.Scheme+":")
 	case u.Host == "":
-		return invalid("the health URL %q names no host: write it like http://127.0.0.1:8000/healthz", MaskText(s))
+		return invalid("the health URL %q names no host: write it like http://127.0.0.1:8000/healthz", secret.Text(s))
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {

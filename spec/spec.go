@@ -27,6 +27,8 @@ type Spec struct {
 	// OnExit are commands run before the agent ends, each with MUSTER_REASON
 	// set, at most OnExitTimeout each.
 	OnExit [][]string `json:"on_exit,omitempty"`
+	// Notify says who is told of what happens.
+	Notify []Notifier `json:"notify,omitempty"`
 	// Apps is sorted by name; names are unique.
 	Apps []App `json:"apps"`
 }
@@ -37,6 +39,9 @@ type Control struct {
 	Group string `json:"group,omitempty"`
 	// Mode of the socket file: 0600, or 0660 with a Group.
 	Mode FileMode `json:"mode"`
+	// Listen is a loopback address (127.0.0.1:9009) where stop and restart may be
+	// asked for by HTTP with the session key; "": nowhere.
+	Listen string `json:"listen,omitempty"`
 }
 
 // Kind is what an app is.
@@ -53,6 +58,9 @@ type App struct {
 	// Name is [a-z0-9][a-z0-9._-]*, at most 63 bytes.
 	Name string `json:"name"`
 	Type Kind   `json:"type"`
+	// Role is what its workers are for: RoleWeb, RoleWorker, or a word of the user's.
+	// Selectors know it as role:NAME.
+	Role string `json:"role"`
 	// Command is the argument vector. With Shell, Command is {script} and is
 	// run as `/bin/sh -c "exec script"` where the script is a simple command.
 	// {{fd:NAME}} and {{port:NAME}} in an argument or an environment value
@@ -97,8 +105,12 @@ type App struct {
 	DependsOn []Dependency `json:"depends_on,omitempty"`
 	Log       Log          `json:"log"`
 	Tags      []string     `json:"tags,omitempty"`
-	// Allow names what a worker may ask of the agent over its channel.
+	// Allow names what its workers may ask of the agent: AllowStopAgent, AllowOrders.
 	Allow []string `json:"allow,omitempty"`
+	// Heartbeat that workers send over their channel.
+	Heartbeat Heartbeat `json:"heartbeat,omitzero"`
+	// Console of each worker.
+	Console Console `json:"console,omitzero"`
 	// Labels are opaque to the supervisor: other rooms keep their settings here.
 	Labels map[string]string `json:"labels,omitempty"`
 }

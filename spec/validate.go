@@ -128,6 +128,10 @@ func (s Spec) checkSelf(c check) {
 		c.add("control.mode", "write 0600, or 0660 with control.group", "%s is not possible for the control socket", s.Control.Mode)
 	}
 	c.in("control").account("group", s.Control.Group)
+	if s.Control.Listen != "" {
+		c.err("control.listen", checkControlListen(s.Control.Listen))
+	}
+	s.checkNotifiers(c)
 	for i, argv := range s.OnExit {
 		c.argv(fmt.Sprintf("on_exit[%d]", i), argv)
 	}

@@ -35,11 +35,7 @@ func (a App) check(c check) {
 			c.add(fmt.Sprintf("tags[%d]", i), "use at most 63 letters, digits and . _ / -", "%q cannot be a tag", t)
 		}
 	}
-	for i, op := range a.Allow {
-		if !tagName.MatchString(op) {
-			c.add(fmt.Sprintf("allow[%d]", i), "write a word such as stop_agent", "%q is no permission", op)
-		}
-	}
+	a.checkOperations(c)
 }
 
 func (a App) checkName(c check) {

@@ -121,7 +121,7 @@ func TestAppRules(t *testing.T) {
 		}, ".env.PORT", "set by the port p"},
 		{func(_ *Spec, w *App) { w.Watchdog = 1 }, ".watchdog", "hot loop"},
 		{func(_ *Spec, w *App) { w.Tags = []string{"ok", "a b"} }, ".tags[1]", "tag"},
-		{func(_ *Spec, w *App) { w.Allow = []string{""} }, ".allow[0]", "permission"},
+		{func(_ *Spec, w *App) { w.Allow = []string{""} }, ".allow[0]", "not possible"},
 	})
 }
 

@@ -1,4 +1,4 @@
-package spec
+package scalar
 
 import (
 	"fmt"
@@ -19,8 +19,8 @@ func (e *Invalid) Error() string {
 	return e.Text + ": " + e.Fix
 }
 
-// invalid takes "text: fix"; the first ": " of the format parts them.
-func invalid(format string, args ...any) error {
+// Invalidf takes "text: fix"; the first ": " of the format parts them.
+func Invalidf(format string, args ...any) error {
 	text, fix, _ := strings.Cut(format, ": ")
 	n := strings.Count(text, "%")
 	return &Invalid{Text: fmt.Sprintf(text, args[:n]...), Fix: fmt.Sprintf(fix, args[n:]...)}
