@@ -63,7 +63,7 @@ func TestRulesFindViolations(t *testing.T) {
 		"no floor": {floorRule, map[string]string{"internal/strange/a.go": importing("strange")}, nil},
 		"public, third party": {
 			publicRule,
-			map[string]string{"client/a.go": importing("client", in+"internal/x"), "internal/x/a.go": importing("x", "os")},
+			map[string]string{"client/a.go": importing("client", in+"internal/x"), "internal/x/a.go": importing("x", "example.com/yaml")},
 			map[string]string{"api/a.go": importing("api", in+"spec", "golang.org/x/sys/unix", "net/http")},
 		},
 		"public, internal": {

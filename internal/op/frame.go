@@ -23,9 +23,10 @@ const (
 	NameMax = 200
 	// HopsMax is how many messages may be sent from within each other's handlers.
 	HopsMax = 16
-	// WithinDefault is the deadline of a request that names none, WithinMax the longest.
+	// WithinDefault is the deadline of a request that names none.
 	WithinDefault = 30 * time.Second
-	WithinMax     = 24 * time.Hour
+	// WithinMax is the longest deadline.
+	WithinMax = 24 * time.Hour
 )
 
 // Frame is one message on a channel.

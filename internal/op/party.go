@@ -24,7 +24,6 @@ type Party struct {
 }
 
 // Exchange takes the frames of parties and knows whom they are for.
-
 type Exchange interface {
 	// Enter makes a party known, before it can say anything. With Adopted it is one
 	// that an earlier agent has left.
