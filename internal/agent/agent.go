@@ -13,6 +13,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/control"
+	"github.com/muster-run/muster/internal/control/socket"
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/lifecycle"
@@ -104,7 +105,7 @@ type Agent struct {
 	starter    process.Starter
 	server     *control.Server
 	metrics    *metrics.Metrics
-	socket     *control.Socket
+	socket     *socket.Socket
 	teardown   lifecycle.Teardown
 	book       *saved.Book // what runs, on disk
 	unsaved    atomic.Bool // the last note could not be written

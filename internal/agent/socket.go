@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/control"
+	"github.com/muster-run/muster/internal/control/socket"
 )
 
 // controlName is the control listener in the keeper's Store.
@@ -23,15 +23,15 @@ func (a *Agent) listen() error {
 		}
 	}
 	rule := a.opts.Spec.Control
-	socket, err := control.Listen(a.paths.Socket, rule.Group, rule.Mode)
+	bound, err := socket.Listen(a.paths.Socket, rule.Group, rule.Mode)
 	if err != nil {
 		return err
 	}
-	a.serveOn(socket)
+	a.serveOn(bound)
 	if a.keeper == nil {
 		return nil
 	}
-	f, err := socket.File()
+	f, err := bound.File()
 	if err != nil {
 		return fault.New(fault.Internal, "the control socket cannot be kept: %w", err)
 	}
@@ -49,15 +49,15 @@ func (a *Agent) relisten() error {
 		return fault.New(fault.SocketGone, "the agent before had no control socket")
 	}
 	defer f.Close()
-	socket, err := control.Adopt(f, a.paths.Socket)
+	bound, err := socket.Adopt(f, a.paths.Socket)
 	if err != nil {
 		return err
 	}
-	a.serveOn(socket)
+	a.serveOn(bound)
 	return nil
 }
 
-func (a *Agent) serveOn(socket *control.Socket) {
-	a.socket = socket
-	a.undo("control socket", func() error { _ = socket.Close(); return nil })
+func (a *Agent) serveOn(bound *socket.Socket) {
+	a.socket = bound
+	a.undo("control socket", func() error { _ = bound.Close(); return nil })
 }

@@ -15,10 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/control/socket"
 )
-
-// noGroup is the gid of "no group may".
-const noGroup = -1
 
 // peer is who opened a connection, as the kernel tells. The zero value is nobody.
 type peer struct {
@@ -105,21 +103,6 @@ func groupsOfUser(uid int) []int {
 	return groups
 }
 
-// lookupGroup resolves a group's name or number; "" is noGroup.
-func lookupGroup(name string) (int, error) {
-	if name == "" {
-		return noGroup, nil
-	}
-	g, err := user.LookupGroup(name)
-	if err == nil {
-		return strconv.Atoi(g.Gid)
-	}
-	if gid, bad := strconv.ParseUint(name, 10, 31); bad == nil {
-		return int(gid), nil
-	}
-	return noGroup, fault.New(fault.UserUnknown, "there is no group %q: %w", name, err).At("control.group")
-}
-
 // admit says whether the peer may use a route of this access.
 func (s *Server) admit(p peer, _ Access) error {
 	switch {
@@ -127,7 +110,7 @@ func (s *Server) admit(p peer, _ Access) error {
 		return fault.New(fault.Denied, "it is not known who asks: %w", p.err)
 	case p.uid == 0, p.uid == s.options.Owner:
 		return nil
-	case s.gid != noGroup && (p.gid == s.gid || slices.Contains(p.groups, s.gid)):
+	case s.gid != socket.NoGroup && (p.gid == s.gid || slices.Contains(p.groups, s.gid)):
 		return nil
 	}
 	return fault.New(fault.Denied, "uid %d may not use this agent: it belongs to uid %d", p.uid, s.options.Owner)

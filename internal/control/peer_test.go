@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/control/socket"
 )
 
 // aGroup is a group that this process may give files to: any for root, else
@@ -142,15 +143,15 @@ func TestAdmit(t *testing.T) {
 		peer peer
 		ok   bool
 	}{
-		{"root", noGroup, peer{known: true, uid: 0}, true},
-		{"owner", noGroup, peer{known: true, uid: 1000}, true},
-		{"foreign", noGroup, peer{known: true, uid: 1001, gid: 1000, groups: []int{0, 1000}}, false},
+		{"root", socket.NoGroup, peer{known: true, uid: 0}, true},
+		{"owner", socket.NoGroup, peer{known: true, uid: 1000}, true},
+		{"foreign", socket.NoGroup, peer{known: true, uid: 1001, gid: 1000, groups: []int{0, 1000}}, false},
 		{"primary", 50, peer{known: true, uid: 1001, gid: 50}, true},
 		{"supplementary", 50, peer{known: true, uid: 1001, gid: 7, groups: []int{8, 50}}, true},
 		{"other group", 50, peer{known: true, uid: 1001, gid: 7, groups: []int{8}}, false},
-		{"unknown", noGroup, peer{err: errors.New("no")}, false},
+		{"unknown", socket.NoGroup, peer{err: errors.New("no")}, false},
 		{"nobody", 0, peer{}, false},
-		{"overflow", noGroup, peer{known: true, uid: -1, gid: noGroup}, false},
+		{"overflow", socket.NoGroup, peer{known: true, uid: -1, gid: noGroup}, false},
 	} {
 		s := &Server{options: Options{Owner: 1000}, gid: c.gid}
 		for _, a := range []Access{Read, Operate, Admin} {
@@ -163,7 +164,11 @@ func TestAdmit(t *testing.T) {
 
 func TestPeerIsWhoTheKernelSays(t *testing.T) {
 	path := filepath.Join(tempDir(t), "c.sock")
-	l := listen(t, path, "", 0)
+	l, err := socket.Listen(path, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
 	c, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)

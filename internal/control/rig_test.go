@@ -23,6 +23,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/control/socket"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/spec"
 )
@@ -160,7 +161,7 @@ func serve(t *testing.T, change func(*Options)) *rig {
 	if g.server, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Listen(g.path, o.Group, 0)
+	l, err := socket.Listen(g.path, o.Group, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

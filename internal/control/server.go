@@ -17,6 +17,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/control/socket"
 )
 
 // maxHeader bounds the header of a request, in bytes.
@@ -25,7 +26,7 @@ const maxHeader = 32 << 10
 // Server serves the control API.
 type Server struct {
 	options  Options
-	gid      int // noGroup: none
+	gid      int // socket.NoGroup: none
 	instance string
 	routes   map[string]map[string]Route // by path, then method
 	leaving  atomic.Bool
@@ -38,7 +39,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	gid, err := lookupGroup(o.Group)
+	gid, err := socket.LookupGroup(o.Group)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package control
+package socket
 
 import (
 	"net"
@@ -43,7 +43,7 @@ func TestListenModes(t *testing.T) {
 
 // With a group, the socket and the way to it are the group's; nobody else's.
 func TestListenForGroup(t *testing.T) {
-	gid, name := aGroup(t)
+	gid, name := aGroup()
 	path := filepath.Join(tempDir(t), "run", "c.sock")
 	listen(t, path, name, 0)
 	wantMode(t, path, 0o660)

@@ -1,4 +1,4 @@
-package control
+package socket
 
 import (
 	"context"
@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +18,9 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/spec"
 )
+
+// NoGroup is the gid of "no group may".
+const NoGroup = -1
 
 // maxSocketPath is the longest path in bytes, without the terminating zero, that
 // a UNIX socket may have on every system.
@@ -34,13 +39,13 @@ func Listen(path, group string, mode spec.FileMode) (*Socket, error) {
 	if len(path) > maxSocketPath {
 		return nil, fault.New(fault.SocketPath, "the socket's path has %d bytes, %d are allowed", len(path), maxSocketPath).At(path)
 	}
-	gid, err := lookupGroup(group)
+	gid, err := LookupGroup(group)
 	if err != nil {
 		return nil, err
 	}
 	if mode == 0 {
 		mode = 0o600
-		if gid != noGroup {
+		if gid != NoGroup {
 			mode = 0o660
 		}
 	}
@@ -51,6 +56,21 @@ func Listen(path, group string, mode spec.FileMode) (*Socket, error) {
 		return nil, err
 	}
 	return bind(path, gid, fs.FileMode(mode).Perm())
+}
+
+// LookupGroup resolves a group's name or number; "" is NoGroup.
+func LookupGroup(name string) (int, error) {
+	if name == "" {
+		return NoGroup, nil
+	}
+	g, err := user.LookupGroup(name)
+	if err == nil {
+		return strconv.Atoi(g.Gid)
+	}
+	if gid, bad := strconv.ParseUint(name, 10, 31); bad == nil {
+		return int(gid), nil
+	}
+	return NoGroup, fault.New(fault.UserUnknown, "there is no group %q: %w", name, err).At("control.group")
 }
 
 // makeDir makes or checks the directory of the socket.
@@ -71,7 +91,7 @@ func makeDir(dir string, gid int) error {
 	case info.Mode().Perm()&0o022 != 0:
 		return fault.New(fault.StateDir, "others may write the socket's directory (mode %04o)", info.Mode().Perm()).
 			At(dir).WithFix("chmod go-w it, or choose another directory")
-	case gid == noGroup || info.Mode().Perm()&0o001 != 0:
+	case gid == NoGroup || info.Mode().Perm()&0o001 != 0:
 		return nil
 	}
 	if ownGroup != gid {
@@ -132,7 +152,7 @@ func bind(path string, gid int, mode fs.FileMode) (*Socket, error) {
 	if err != nil {
 		return nil, fault.New(fault.Bind, "cannot bind the control socket: %w", err).At(path)
 	}
-	if gid != noGroup {
+	if gid != NoGroup {
 		err = os.Chown(path, -1, gid)
 	}
 	if err == nil {
