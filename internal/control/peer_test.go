@@ -151,7 +151,7 @@ func TestAdmit(t *testing.T) {
 		{"other group", 50, peer{known: true, uid: 1001, gid: 7, groups: []int{8}}, false},
 		{"unknown", socket.NoGroup, peer{err: errors.New("no")}, false},
 		{"nobody", 0, peer{}, false},
-		{"overflow", socket.NoGroup, peer{known: true, uid: -1, gid: noGroup}, false},
+		{"overflow", socket.NoGroup, peer{known: true, uid: -1, gid: socket.NoGroup}, false},
 	} {
 		s := &Server{options: Options{Owner: 1000}, gid: c.gid}
 		for _, a := range []Access{Read, Operate, Admin} {

@@ -80,11 +80,12 @@ func TestAdoptWantsItsOwnSocket(t *testing.T) {
 	wantCode(t, err, fault.SocketGone)
 }
 
-func wantCode(t *testing.T, err error, code fault.Code) {
+func wantCode(t *testing.T, err error, code fault.Code) *fault.Fault {
 	t.Helper()
 	if fault.CodeOf(err) != code {
 		t.Fatalf("got %v, want a fault %s", err, code)
 	}
+	return fault.From(err)
 }
 
 // aGroup is a group that this process may give files to.
