@@ -14,16 +14,31 @@ import (
 //
 //	web        the app        web-*      a glob over app names (path.Match)
 //	web#2      one worker     tag:edge   apps with a tag (a glob as well)
-//	all        every app
+//	all        every app      role:web   apps with a role (a glob as well)
 type Selector struct {
 	terms []term
 }
 
+// Target is an app as selectors see it.
+type Target struct {
+	App, Role string
+	Tags      []string
+}
+
 type term struct {
-	tag  bool
+	of   kind
 	glob string
 	slot int // -1: all
 }
+
+// kind is what of an app a term looks at.
+type kind int
+
+const (
+	byName kind = iota
+	byTag
+	byRole
+)
 
 // ParseSelector reads a selector. Its error is a fault of code Usage.
 func ParseSelector(text string) (Selector, error) {
@@ -41,7 +56,9 @@ func ParseSelector(text string) (Selector, error) {
 func parseTerm(text string) (term, error) {
 	t := term{glob: text, slot: -1}
 	if rest, ok := strings.CutPrefix(text, "tag:"); ok {
-		t.tag, t.glob = true, rest
+		t.of, t.glob = byTag, rest
+	} else if rest, ok := strings.CutPrefix(text, "role:"); ok {
+		t.of, t.glob = byRole, rest
 	} else if text == "all" {
 		t.glob = "*"
 	} else if name, slot, ok := strings.Cut(text, "#"); ok {
@@ -58,14 +75,14 @@ func parseTerm(text string) (term, error) {
 }
 
 func badSelector(text string) error {
-	return fault.New(fault.Usage, "%q selects nothing: write it like web, web#2, web-*, tag:edge or all", text)
+	return fault.New(fault.Usage, "%q selects nothing: write it like web, web#2, web-*, tag:edge, role:worker or all", text)
 }
 
 // Match says whether the app is chosen, and which of its slots: nil means all
 // of them, else they are sorted.
-func (s Selector) Match(app string, tags []string) (slots []int, ok bool) {
+func (s Selector) Match(app Target) (slots []int, ok bool) {
 	for _, t := range s.terms {
-		if !t.match(app, tags) {
+		if !t.match(app) {
 			continue
 		}
 		if t.slot < 0 {
@@ -77,13 +94,19 @@ func (s Selector) Match(app string, tags []string) (slots []int, ok bool) {
 	return slices.Compact(slots), ok
 }
 
-func (t term) match(app string, tags []string) bool {
-	if !t.tag {
-		ok, _ := path.Match(t.glob, app) // checked by parseTerm
-		return ok
+func (t term) match(app Target) bool {
+	switch t.of {
+	case byTag:
+		return slices.ContainsFunc(app.Tags, t.fits)
+	case byRole:
+		return t.fits(app.Role)
+	default:
+		return t.fits(app.App)
 	}
-	return slices.ContainsFunc(tags, func(tag string) bool {
-		ok, _ := path.Match(t.glob, tag)
-		return ok
-	})
+}
+
+// fits compares with the glob, which parseTerm has checked.
+func (t term) fits(name string) bool {
+	ok, _ := path.Match(t.glob, name)
+	return ok
 }

@@ -65,6 +65,11 @@ func Routes() []Route {
 		{"POST", "/v1/scale", Operate, "Change the size of pools.", nil, call((*Server).scale)},
 		{"POST", "/v1/signal", Operate, "Send a signal to workers.", nil, call((*Server).signal)},
 		{"POST", "/v1/message", Operate, "Send a message to workers: process.on('message') in Node.js, a frame of the channel for others. One result for each worker.", nil, call((*Server).message)},
+		{"POST", "/v1/request", Operate, "Ask workers or clients that take part in operations, and answer with what they reply.", nil, call((*Server).ask)},
+		{"GET", "/v1/commands", Read, "The commands that processes offer to the console.", nil, ask((*Server).commands)},
+		{"POST", "/v1/commands/run", Operate, "Run such a command in all that offer it.", nil, call((*Server).runCommand)},
+		{"POST", "/v1/worker-console", Operate, "Open, or close, a console inside a worker.", nil, call((*Server).workerConsole)},
+		{"GET", "/v1/join", Operate, "Take part in operations: the connection is upgraded to the frames of a channel.", joinParams(), page("application/octet-stream", (*Server).join)},
 		{"GET", "/v1/launch", Operate, "What it takes to run a command in an app's surroundings; holds secrets.", launchParams(), ask((*Server).launch)},
 
 		{"GET", "/v1/logs", Read, "Output of workers, one record a line.", logParams(), stream[api.Record]("application/x-ndjson", (*Server).logs)},

@@ -28,6 +28,8 @@ type Options struct {
 	Log func(app string) *output.Log
 	// Metrics serves GET /metrics; nil: not offered.
 	Metrics http.Handler
+	// Operations between processes; nil: not offered.
+	Operations Operations
 	// Shutdown ends everything the agent runs and returns when all of it has
 	// stopped. The agent must not wait for Serve in it, but end Serve's context
 	// after it: Serve then returns as soon as the answer is written.
