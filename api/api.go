@@ -57,6 +57,7 @@ type Upgrade struct {
 type App struct {
 	Name string    `json:"name"`
 	Type spec.Kind `json:"type"`
+	Role string    `json:"role,omitempty"`
 	// Status is the human state; Why says what is behind one that is not Healthy.
 	Status event.Health `json:"status"`
 	Why    string       `json:"why,omitempty"`
@@ -74,6 +75,9 @@ type App struct {
 	// Warnings are those of the last hour, latest last, at most 5.
 	Warnings []fault.Fault `json:"warnings,omitempty"`
 }
+
+// Target is the app as selectors see it.
+func (a App) Target() Target { return Target{App: a.Name, Role: a.Role, Tags: a.Tags} }
 
 // Worker is one worker. During a reload a slot may be listed twice: the one
 // that drains and the one that takes its place.
@@ -152,7 +156,7 @@ type Exit struct {
 
 // Order is the body of every action on workers.
 type Order struct {
-	// Selector: "web", "web#2", "tag:edge", "all", or a glob.
+	// Selector: "web", "web#2", "tag:edge", "role:worker", "all", or a glob.
 	Selector string `json:"selector"`
 	// Apps are declarations to take over, of those apps that the selector picks:
 	// by a reload, and by a start of an app of which nothing runs. The number of

@@ -11,6 +11,7 @@ import (
 func TestSelectorMatches(t *testing.T) {
 	for _, c := range []struct {
 		selector, app string
+		role          string
 		tags          []string
 		slots         []int
 		ok            bool
@@ -28,12 +29,19 @@ func TestSelectorMatches(t *testing.T) {
 		{selector: "tag:e*", app: "web", tags: []string{"edge"}, ok: true},
 		{selector: "tag:edge", app: "edge"},
 		{selector: "api,tag:edge", app: "api", ok: true},
+		{selector: "role:worker", app: "jobs", role: "worker", ok: true},
+		{selector: "role:w*", app: "jobs", role: "worker", ok: true},
+		{selector: "role:worker", app: "worker", role: "web"},
+		{selector: "worker", app: "jobs", role: "worker"},
+		{selector: "role:worker", app: "jobs", role: "web", tags: []string{"worker"}},
+		{selector: "role:web#1", app: "web", role: "web"},
+		{selector: "web#1,role:web", app: "web", role: "web", ok: true},
 	} {
 		s, err := api.ParseSelector(c.selector)
 		if err != nil {
 			t.Fatalf("%s: %v", c.selector, err)
 		}
-		slots, ok := s.Match(c.app, c.tags)
+		slots, ok := s.Match(api.Target{App: c.app, Role: c.role, Tags: c.tags})
 		if ok != c.ok || !slices.Equal(slots, c.slots) || (slots == nil) != (c.slots == nil) {
 			t.Errorf("%s on %s %v: got %v %v, want %v %v", c.selector, c.app, c.tags, slots, ok, c.slots, c.ok)
 		}
@@ -41,7 +49,7 @@ func TestSelectorMatches(t *testing.T) {
 }
 
 func TestSelectorRefused(t *testing.T) {
-	for _, text := range []string{"", ",", "web,", "web#", "web#x", "web#-1", "#1", "tag:", "[", "web#99999999"} {
+	for _, text := range []string{"", ",", "web,", "web#", "web#x", "web#-1", "#1", "tag:", "role:", "role:[", "[", "web#99999999"} {
 		if _, err := api.ParseSelector(text); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%q: got %v, want %s", text, err, fault.Usage)
 		}
@@ -49,13 +57,13 @@ func TestSelectorRefused(t *testing.T) {
 }
 
 func FuzzParseSelector(f *testing.F) {
-	for _, s := range []string{"web", "web#2", "tag:edge", "all", "w*,x#1"} {
+	for _, s := range []string{"web", "web#2", "tag:edge", "role:worker", "all", "w*,x#1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := api.ParseSelector(text)
 		if err == nil {
-			s.Match("web", []string{"edge"})
+			s.Match(api.Target{App: "web", Role: "web", Tags: []string{"edge"}})
 		} else if fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%q: %v is no usage fault", text, err)
 		}

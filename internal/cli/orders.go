@@ -99,7 +99,7 @@ func (s *session) declarations(ctx context.Context, c *client.Client, t project.
 	var changes []spec.Change
 	for _, app := range loaded.Spec.Apps {
 		i := slices.IndexFunc(now.Apps, func(a spec.App) bool { return a.Name == app.Name })
-		if _, picked := sel.Match(app.Name, app.Tags); !picked || i < 0 {
+		if _, picked := sel.Match(api.Target{App: app.Name, Role: app.Role, Tags: app.Tags}); !picked || i < 0 {
 			continue
 		}
 		app.Workers = now.Apps[i].Workers
@@ -200,7 +200,7 @@ func resultLine(r api.Result) string {
 func (s *session) selectorOrder(cmd *cobra.Command, make func(selector string) order) *cobra.Command {
 	flags := &orderFlags{}
 	flags.register(cmd)
-	cmd.Args = exactly(1, "SELECTOR: an app, app#slot, tag:NAME, a glob or all")
+	cmd.Args = exactly(1, "SELECTOR: an app, app#slot, tag:NAME, role:NAME, a glob or all")
 	cmd.ValidArgsFunction = s.completeSelectors
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return s.give(cmd, flags, make(args[0]))

@@ -132,7 +132,7 @@ func choose(apps []api.App, text string) ([]api.App, error) {
 	var chosen []api.App
 	found := false
 	for _, a := range apps {
-		slots, ok := selector.Match(a.Name, a.Tags)
+		slots, ok := selector.Match(a.Target())
 		if !ok {
 			continue
 		}

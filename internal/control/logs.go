@@ -162,7 +162,7 @@ type past struct {
 // least one app is selected.
 func (t *tail) add() (list []*past, found bool) {
 	for _, app := range t.server.options.Status().Apps {
-		slots, ok := t.query.selector.Match(app.Name, app.Tags)
+		slots, ok := t.query.selector.Match(app.Target())
 		if !ok {
 			continue
 		}

@@ -68,5 +68,5 @@ func (s *Server) launch(r *http.Request) (api.Launch, error) {
 }
 
 func noSelector() error {
-	return fault.New(fault.Usage, "selector is missing").WithFix("name an app or a worker: web, web#2, tag:edge, all")
+	return fault.New(fault.Usage, "selector is missing").WithFix("name an app or a worker: web, web#2, tag:edge, role:worker, all")
 }

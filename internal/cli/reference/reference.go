@@ -61,8 +61,8 @@ func cliPage(root *cobra.Command) string {
 		fmt.Fprintf(&b, "| %s | %s |\n", row[0], row[1])
 	}
 	b.WriteString("\n`run`, `up` in the foreground and `exec` pass the code of their program on.\n\n" +
-		"## Selectors\n\n`web` is an app, `web#2` one worker, `web-*` a glob, `tag:edge` the apps with a tag, `all` every\n" +
-		"app. Several stand behind commas: `web,api#0`.\n\n## Flags of every command\n\n")
+		"## Selectors\n\n`web` is an app, `web#2` one worker, `web-*` a glob, `tag:edge` the apps with a tag,\n" +
+		"`role:worker` those with a role, `all` every app. Several stand behind commas: `web,api#0`.\n\n## Flags of every command\n\n")
 	flagTable(&b, root.PersistentFlags())
 	for _, c := range root.Commands() {
 		commandPage(&b, c)

@@ -11,7 +11,7 @@ import (
 // newBox prepares what others send messages to, before the channel is read. It is
 // found once the process runs (openBox) and until it is told to end (closeBox).
 func (a *Attempt) newBox(c mail.Carrier) {
-	a.box = &mail.Box{App: a.app.Name, Tags: a.app.Tags, Slot: a.cfg.Worker.Slot, Carrier: c}
+	a.box = &mail.Box{App: a.app.Name, Role: a.app.Role, Tags: a.app.Tags, Slot: a.cfg.Worker.Slot, Carrier: c}
 }
 
 func (a *Attempt) openBox() {

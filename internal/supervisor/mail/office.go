@@ -43,6 +43,7 @@ type Carrier interface {
 // Box is a process that can get letters.
 type Box struct {
 	App     string
+	Role    string
 	Tags    []string
 	Slot    int
 	Carrier Carrier
@@ -168,7 +169,7 @@ func To(selector string) (func(*Box) bool, error) {
 		return nil, err
 	}
 	return func(b *Box) bool {
-		slots, ok := sel.Match(b.App, b.Tags)
+		slots, ok := sel.Match(api.Target{App: b.App, Role: b.Role, Tags: b.Tags})
 		return ok && (slots == nil || slices.Contains(slots, b.Slot))
 	}, nil
 }

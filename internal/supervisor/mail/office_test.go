@@ -248,7 +248,7 @@ func TestForward(t *testing.T) {
 		{`{"cmd":"MUSTER_SEND","to":"web#0","msg":null}`, map[*worker]string{a: `null`}},
 		{`{"cmd":"MUSTER_SEND","to":"tag:edge","msg":[]}`, map[*worker]string{c: `[]`}},
 		{`{"cmd":"MUSTER_SEND","to":"web#9","msg":1,"id":{"k":2}}`, map[*worker]string{a: `{"cmd":"MUSTER_FAILED","id":{"k":2},"to":"web#9","code":"E-NOT-RUNNING","text":"\"web#9\" matches no running worker that could get a message"}`}},
-		{`{"cmd":"MUSTER_SEND","to":"","msg":1}`, map[*worker]string{a: `{"cmd":"MUSTER_FAILED","to":"","code":"E-USAGE","text":"MUSTER_SEND has no to: name a worker, an app, tag:NAME or all"}`}},
+		{`{"cmd":"MUSTER_SEND","to":"","msg":1}`, map[*worker]string{a: `{"cmd":"MUSTER_FAILED","to":"","code":"E-USAGE","text":"MUSTER_SEND has no to: name a worker, an app, tag:NAME, role:NAME or all"}`}},
 		{`{"cmd":"MUSTER_SEND","to":"web"}`, map[*worker]string{a: `{"cmd":"MUSTER_FAILED","to":"web","code":"E-USAGE","text":"MUSTER_SEND has no msg"}`}},
 		{`{"cmd":"MUSTER_SEND","to":"web#x","msg":1}`, map[*worker]string{a: `"E-USAGE"`}},
 		{`{"cmd":"MUSTER_SEND","to":7,"msg":1}`, map[*worker]string{a: `"E-USAGE"`}},

@@ -66,7 +66,7 @@ func (o *Office) Forward(from *Box, data []byte, fd int, kind string) {
 func (r request) check() (func(*Box) bool, *fault.Fault) {
 	switch {
 	case r.To == "":
-		return nil, fault.New(fault.Usage, "%s has no to: name a worker, an app, tag:NAME or all", channel.CmdSend)
+		return nil, fault.New(fault.Usage, "%s has no to: name a worker, an app, tag:NAME, role:NAME or all", channel.CmdSend)
 	case len(r.Msg) == 0:
 		return nil, fault.New(fault.Usage, "%s has no msg", channel.CmdSend)
 	}

@@ -26,7 +26,7 @@ func (p *Pool) Snapshot() (a api.App, ok bool) {
 func (p *Pool) snapshot() api.App {
 	state, why := p.human()
 	a := api.App{
-		Name: p.name, Type: p.app.Type, Status: state, Why: why,
+		Name: p.name, Type: p.app.Type, Role: p.app.Role, Status: state, Why: why,
 		Wanted: p.app.Workers, Generation: p.number, Tags: p.app.Tags, Workers: []api.Worker{},
 	}
 	if p.gen != nil {
@@ -82,7 +82,7 @@ func (p *Pool) Surroundings(slot int) launch.Worker {
 func (p *Pool) Matches(sel api.Selector) (slots Slots, ok bool) {
 	p.do(func() {
 		var picked []int
-		if picked, ok = sel.Match(p.name, p.app.Tags); picked == nil {
+		if picked, ok = sel.Match(api.Target{App: p.name, Role: p.app.Role, Tags: p.app.Tags}); picked == nil {
 			return
 		}
 		for _, n := range picked {
