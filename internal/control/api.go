@@ -70,6 +70,7 @@ func Routes() []Route {
 		{"POST", "/v1/commands/run", Operate, "Run such a command in all that offer it.", nil, call((*Server).runCommand)},
 		{"POST", "/v1/worker-console", Operate, "Open, or close, a console inside a worker.", nil, call((*Server).workerConsole)},
 		{"GET", "/v1/join", Operate, "Take part in operations: the connection is upgraded to the frames of a channel.", joinParams(), page("application/octet-stream", (*Server).join)},
+		{"POST", "/v1/notify-test", Operate, "Have notifiers deliver a test note; one result for each.", nil, call((*Server).notifyTest)},
 		{"GET", "/v1/launch", Operate, "What it takes to run a command in an app's surroundings; holds secrets.", launchParams(), ask((*Server).launch)},
 
 		{"GET", "/v1/logs", Read, "Output of workers, one record a line.", logParams(), stream[api.Record]("application/x-ndjson", (*Server).logs)},

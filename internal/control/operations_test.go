@@ -113,6 +113,25 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+func TestNotifyTest(t *testing.T) {
+	g := serve(t, func(o *Options) {
+		o.NotifyTest = func(_ context.Context, name string) []api.Result {
+			if name == "" {
+				return nil
+			}
+			return []api.Result{{App: name, Text: "delivered"}}
+		}
+	})
+	if out, err := g.client().NotifyTest(t.Context(), "ops"); err != nil || len(out.Results) != 1 || out.Results[0].App != "ops" {
+		t.Errorf("%+v %v", out, err)
+	}
+	if out, err := g.client().NotifyTest(t.Context(), ""); err != nil || out.Results == nil {
+		t.Errorf("%+v %v", out, err)
+	}
+	_, err := serve(t, nil).client().NotifyTest(t.Context(), "ops")
+	wantCode(t, err, fault.Usage)
+}
+
 func TestOperationsNotOffered(t *testing.T) {
 	g := serve(t, nil)
 	_, err := g.client().Commands(t.Context())

@@ -30,6 +30,9 @@ type Options struct {
 	Metrics http.Handler
 	// Operations between processes; nil: not offered.
 	Operations Operations
+	// NotifyTest has notifiers deliver a test note, all of them for ""; nil: not
+	// offered.
+	NotifyTest func(ctx context.Context, name string) []api.Result
 	// Shutdown ends everything the agent runs and returns when all of it has
 	// stopped. The agent must not wait for Serve in it, but end Serve's context
 	// after it: Serve then returns as soon as the answer is written.
