@@ -4,6 +4,7 @@ package op
 // and is described in OPERATIONS.md.
 const (
 	Hello     = "hello"     // takes part from now on
+	Ping      = "ping"      // answered with its own body
 	Heartbeat = "heartbeat" // a sign of life
 	Crash     = "crash"     // an error that nobody caught; the exit follows
 	Lifecycle = "lifecycle" // a line about itself for people
