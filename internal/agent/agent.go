@@ -19,6 +19,7 @@ import (
 	"github.com/muster-run/muster/internal/lifecycle"
 	"github.com/muster-run/muster/internal/metrics"
 	"github.com/muster-run/muster/internal/output"
+	"github.com/muster-run/muster/internal/output/zst"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/saved"
 	"github.com/muster-run/muster/internal/supervisor"
@@ -213,7 +214,7 @@ func (a *Agent) buildSupervisor() error {
 	a.undo("hand-off", loop.Close)
 	a.supervisor, err = supervisor.New(supervisor.Options{
 		Project: a.opts.Spec.Project, Node: a.opts.Node, Starter: a.starter, Store: store, Errand: a.paths.Key,
-		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Log: a.opts.Log, Loop: loop,
+		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Packing: zst.Packing{}, Log: a.opts.Log, Loop: loop,
 	})
 	return err
 }

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/internal/output/zst"
 	"github.com/muster-run/muster/internal/process/spool"
 	"github.com/muster-run/muster/spec"
 )
@@ -61,7 +62,7 @@ func agent() error {
 		return err
 	}
 	conn := os.NewFile(4, "line")
-	l, err := Open(Options{App: "web", File: o.File, Log: o.Log, Intent: os.NewFile(3, "intent")})
+	l, err := Open(Options{App: "web", File: o.File, Log: o.Log, Intent: os.NewFile(3, "intent"), Packing: zst.Packing{}})
 	if err != nil {
 		return err
 	}
@@ -286,7 +287,7 @@ func (p *plant) check() {
 	p.t.Helper()
 	next, parts := make([][2]int, len(p.counts)), make([][2]string, len(p.counts))
 	bad := errors.New("bad")
-	err := ReadFile(p.orders.File, "web", Filter{}, -1, func(r api.Record) error {
+	err := logFile(p.orders.File).Read(Filter{}, -1, func(r api.Record) error {
 		i := slices.Index([]string{stdout, stderr}, r.Stream)
 		if r.Slot < 0 {
 			p.t.Errorf("not of ours: %q", r.Line)

@@ -41,7 +41,7 @@
 //   - A follower that reads too slowly misses records; the next one says how many.
 //   - Files are 0600 in directories made 0700, opened with O_APPEND, written in
 //     whole records, and reopened when they were moved, deleted or truncated from
-//     outside. They are rotated by size to FILE-TIME and compressed to
-//     FILE-TIME.zst in the background. A line that an earlier agent left torn is
+//     outside. They are rotated by size to FILE-TIME and compressed by their Packing,
+//     to FILE-TIME.zst, in the background. A line that an earlier agent left torn is
 //     closed with a newline and skipped by readers.
 package output

@@ -40,7 +40,7 @@ type fileTarget struct {
 
 func newFileTarget(l *Log, s spec.Log, path string) *fileTarget {
 	t := &fileTarget{log: l, set: s, path: path}
-	t.old = newArchive(path, s.MaxFiles, l.warns.warn)
+	t.old = newArchive(path, l.packing, s.MaxFiles, l.warns.warn)
 	return t
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output/zst"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -39,7 +40,7 @@ func files(t *testing.T, o Options) (packedOnes, plain []string) {
 		if info.Mode().Perm() != 0o600 {
 			t.Errorf("%s is %v", e.Name(), info.Mode())
 		}
-		if strings.HasSuffix(e.Name(), packed) {
+		if strings.HasSuffix(e.Name(), ".zst") {
 			packedOnes = append(packedOnes, e.Name())
 		} else {
 			plain = append(plain, e.Name())
@@ -75,7 +76,7 @@ func TestRotation(t *testing.T) {
 			if diff := cmp.Diff(strings.Split(strings.TrimSpace(numbered("line", 0, 4000)), "\n"), got); diff != "" {
 				t.Error(diff)
 			}
-			for _, b := range backups(o.File) {
+			for _, b := range backups(o.File, zst.Packing{}) {
 				if info, err := os.Stat(b.path); err == nil && info.Size() > 20_000 {
 					t.Errorf("%s has %d bytes", b.path, info.Size())
 				}
@@ -119,7 +120,7 @@ func TestRecordLargerThanTheFile(t *testing.T) {
 	if len(got) != 3 || len(got[1].Line) != 50_000 {
 		t.Error(len(got))
 	}
-	if n := len(backups(o.File)); n != 2 {
+	if n := len(backups(o.File, zst.Packing{})); n != 2 {
 		t.Error(n, "rotated files")
 	}
 }
@@ -134,9 +135,9 @@ func TestEarlierAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendTo(t, o.File, `{"time":"2026-11-22T05:03:54Z","app":"web","slot":0,"li`)
-	list := backups(o.File)
+	list := backups(o.File, zst.Packing{})
 	last := list[len(list)-1].path
-	if err := os.WriteFile(last+unfinish, []byte("rubbish"), 0o600); err != nil {
+	if err := os.WriteFile(last+".zst.tmp", []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Killed between the rename and the removal: both forms are there.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/output/zst"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -136,8 +137,10 @@ func (f *faults) all() []*fault.Fault {
 
 // options for a log file in a directory of the test.
 func options(t *testing.T) Options {
-	return Options{App: "web", Log: spec.DefaultLog(), File: filepath.Join(t.TempDir(), "logs", "web.log")}
+	return Options{App: "web", Log: spec.DefaultLog(), File: filepath.Join(t.TempDir(), "logs", "web.log"), Packing: zst.Packing{}}
 }
+
+func logFile(path string) File { return File{Path: path, App: "web", Packing: zst.Packing{}} }
 
 func open(t *testing.T, o Options) *Log {
 	t.Helper()

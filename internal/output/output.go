@@ -32,6 +32,8 @@ type Options struct {
 	Log spec.Log
 	// File is the absolute path of the log file, for the target file.
 	File string
+	// Packing of rotated files; nil: they stay as they are.
+	Packing Packing
 	// Intent is a memory file (NewIntent), kept in a Store that outlives the agent: with it each
 	// line is in the log file exactly once however the agent ends, as long as the
 	// workers are attached with their ID. What an earlier Log has left there is
@@ -49,6 +51,7 @@ type Options struct {
 // Log keeps the output of one app. Its methods may be used concurrently.
 type Log struct {
 	app             string
+	packing         Packing
 	warns           warner
 	journal, syslog string // socket paths
 
@@ -98,7 +101,7 @@ func Open(o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		app: o.App, set: bounded(o.Log), journal: o.JournalSocket, syslog: o.SyslogSocket,
+		app: o.App, packing: o.Packing, set: bounded(o.Log), journal: o.JournalSocket, syslog: o.SyslogSocket,
 		rings: map[int]*ring{}, followers: map[*Follower]bool{}, attached: map[*Attachment]bool{},
 		kick: make(chan struct{}, 1), orders: make(chan func(*writer)), quit: newDone(), gone: newDone(),
 	}
@@ -110,15 +113,15 @@ func Open(o Options) (*Log, error) {
 	}
 	w := &writer{log: l, target: build(l)}
 	l.view = w.target.view()
-	l.history = hasLines(l.view.path)
+	l.history = hasLines(l.view.path, l.packing)
 	go w.run()
 	return l, nil
 }
 
 // hasLines says whether there is anything in a log file or its rotated ones.
-func hasLines(path string) bool {
+func hasLines(path string, packing Packing) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.Size() > 0 || len(backups(path)) > 0
+	return err == nil && info.Size() > 0 || len(backups(path, packing)) > 0
 }
 
 func newDone() chan struct{} { return make(chan struct{}) }

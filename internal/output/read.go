@@ -42,11 +42,18 @@ func (l *Log) ReadFollow(f Filter, n, buffer int, yield func(api.Record) error) 
 	return fo, nil
 }
 
-// ReadFile reads a log file and its rotated ones without a Log, e.g. when no
-// agent runs. app names lines that do not say it themselves.
-func ReadFile(path, app string, f Filter, n int, yield func(api.Record) error) error {
-	s := snapshot{app: app, old: backups(path)}
-	if file, err := os.Open(path); err == nil {
+// File is a log file and its rotated ones without a Log, e.g. when no agent runs.
+type File struct {
+	Path string
+	// App names it in lines that do not say it themselves.
+	App     string
+	Packing Packing // nil: none of them is packed
+}
+
+// Read is Log.Read of what the files hold.
+func (from File) Read(f Filter, n int, yield func(api.Record) error) error {
+	s := snapshot{app: from.App, old: backups(from.Path, from.Packing)}
+	if file, err := os.Open(from.Path); err == nil {
 		s.file = file
 		if info, err := file.Stat(); err == nil {
 			s.size = info.Size()
@@ -82,7 +89,7 @@ func (l *Log) snapshot(f Filter, n int, also func()) snapshot {
 	path, file := l.view.path, l.view.file
 	l.mu.Unlock()
 	// The file is not replaced while l.moving is held.
-	s.old = backups(path)
+	s.old = backups(path, l.packing)
 	s.file = again(file, path)
 	if file == nil && s.file != nil {
 		if info, err := s.file.Stat(); err == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/internal/output/form"
+	"github.com/muster-run/muster/internal/output/zst"
 )
 
 // want is "line from" to "line to-1".
@@ -109,16 +110,16 @@ func TestAfterRestartOfTheAgent(t *testing.T) {
 		t.Error(diff)
 	}
 	var got []api.Record
-	if err := ReadFile(o.File, "web", Filter{}, -1, collect(&got)); err != nil {
+	if err := logFile(o.File).Read(Filter{}, -1, collect(&got)); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(want(0, 505), lines(got)); diff != "" {
 		t.Error(diff)
 	}
-	if err := ReadFile(o.File+".none", "web", Filter{}, -1, collect(&got)); err != nil {
+	if err := logFile(o.File+".none").Read(Filter{}, -1, collect(&got)); err != nil {
 		t.Error("a log that never was:", err)
 	}
-	if err := ReadFile(t.TempDir(), "web", Filter{}, -1, collect(&got)); err == nil {
+	if err := logFile(t.TempDir()).Read(Filter{}, -1, collect(&got)); err == nil {
 		t.Error("a directory is read")
 	}
 }
@@ -152,7 +153,7 @@ func TestDamagedArchive(t *testing.T) {
 	l := open(t, o)
 	printed(t, l, Worker{}, numbered("line", 0, 1000))
 	waitFor(t, "compression", func() bool { _, plain := files(t, o); return len(plain) == 1 })
-	path := backups(o.File)[1].path + packed
+	path := backups(o.File, zst.Packing{})[1].path + ".zst"
 	b := read(t, path)
 	if err := os.WriteFile(path, []byte(b[:len(b)/2]), 0o600); err != nil {
 		t.Fatal(err)
@@ -326,11 +327,11 @@ func FuzzReadBack(f *testing.F) {
 			t.Fatal(err)
 		}
 		var all, last []api.Record
-		if err := ReadFile(path, "web", Filter{}, -1, collect(&all)); err != nil {
+		if err := logFile(path).Read(Filter{}, -1, collect(&all)); err != nil {
 			t.Fatal(err)
 		}
 		n := int(offset % 10)
-		if err := ReadFile(path, "web", Filter{}, n, collect(&last)); err != nil {
+		if err := logFile(path).Read(Filter{}, n, collect(&last)); err != nil {
 			t.Fatal(err)
 		}
 		if n >= 0 && len(last) != min(n, len(all)) {

@@ -46,6 +46,8 @@ type Options struct {
 	Errand string
 	// LogDir holds the output files, RunDir the sockets and spools of workers.
 	LogDir, RunDir string
+	// Packing of rotated output files; nil: they are not packed.
+	Packing output.Packing
 	// Log of the supervisor itself; nil: none.
 	Log *slog.Logger
 
@@ -74,6 +76,9 @@ type Supervisor struct {
 	ends    map[string]human.End   // pools whose workers have all ended by themselves
 	waiting map[chan struct{}]bool // starts that wait for another app
 	held    []string               // apps that the next Apply makes and does not start
+	// settings are what orders have set since the last Apply, by app.
+	settings map[string][]api.Setting
+	setting  chan struct{} // holds one while such an order is carried out
 
 	ended   chan int
 	usage   usage
@@ -106,6 +111,7 @@ func New(opts Options) (*Supervisor, error) {
 	s := &Supervisor{
 		opts: opts, ctx: ctx, cancel: cancel, ending: ending, end: end, pools: map[string]*pool.Pool{},
 		ends: map[string]human.End{}, waiting: map[chan struct{}]bool{}, ended: make(chan int, 1),
+		settings: map[string][]api.Setting{}, setting: make(chan struct{}, 1),
 	}
 	attempts.Sys.Members, attempts.Forgotten = s.usage.members, s.usage.forget
 	if opts.sys != nil {
@@ -113,7 +119,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s.shared = &pool.Shared{
 		Attempts: attempts, Records: opts.Records, Project: opts.Project, Node: opts.Node, Events: opts.Events,
-		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Changed: s.changed,
+		Log: opts.Log, Usage: &s.usage, LogFile: s.logFile, Packing: opts.Packing, Changed: s.changed,
 		Sockets: &generation.Sockets{
 			Store: opts.Store, Bind: opts.bind, Loop: opts.Loop, Balance: launch.BalanceOf, Warn: s.noticed,
 		},
@@ -191,6 +197,8 @@ func (s *Supervisor) Snapshot() []api.App {
 	apps := []api.App{}
 	for _, p := range s.all() {
 		if app, ok := p.Snapshot(); ok {
+			declared, _ := p.Declared()
+			app.Set = s.settingsOf(declared)
 			apps = append(apps, app)
 		}
 	}

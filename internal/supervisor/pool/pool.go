@@ -126,7 +126,7 @@ func (p *Pool) openLog() error {
 		return err
 	}
 	p.log, err = output.Open(output.Options{
-		App: p.name, Log: p.app.Log, File: p.shared.LogFile(p.app), Intent: intent,
+		App: p.name, Log: p.app.Log, File: p.shared.LogFile(p.app), Packing: p.shared.Packing, Intent: intent,
 		Warn: func(f *fault.Fault) { p.post(func() { p.warn(nil, f) }) },
 	})
 	p.home.Log = p.log

@@ -5,6 +5,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
 	"github.com/muster-run/muster/internal/supervisor/generation"
@@ -32,6 +33,8 @@ type Shared struct {
 	Usage    Usage
 	// LogFile is the path of an app's output file.
 	LogFile func(spec.App) string
+	// Packing of rotated output files; nil: they are not packed.
+	Packing output.Packing
 	// Sockets are the listeners of all apps.
 	Sockets *generation.Sockets
 	// Changed is called in a pool's goroutine when something has changed; end is
