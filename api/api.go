@@ -69,6 +69,8 @@ type App struct {
 	Dir        string   `json:"dir,omitempty"`
 	Listen     []string `json:"listen,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
+	// Set are the values that orders have changed since the last apply.
+	Set []Setting `json:"set,omitempty"`
 	// Reload is set while one runs.
 	Reload  *event.Reload `json:"reload,omitempty"`
 	Workers []Worker      `json:"workers"`

@@ -249,7 +249,7 @@ func (a *Agent) buildControl() error {
 	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels, Doors: a.doors})
 	var err error
 	a.server, err = control.New(control.Options{
-		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Launch: a.supervisor.Launch,
+		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Set: a.supervisor, Launch: a.supervisor.Launch,
 		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, Upgrade: a.Upgrade, ReopenLogs: a.reopenLogs,
 		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: a.opts.Spec.Control.Group, Logger: a.opts.Log,
 	})

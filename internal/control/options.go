@@ -28,6 +28,10 @@ type Options struct {
 	Log func(app string) *output.Log
 	// Metrics serves GET /metrics; nil: not offered.
 	Metrics http.Handler
+	// Set changes single values of apps; nil: not offered.
+	Set Settings
+	// SessionKey is the key of this session; nil: not offered.
+	SessionKey func() api.SessionKey
 	// Operations between processes; nil: not offered.
 	Operations Operations
 	// NotifyTest has notifiers deliver a test note, all of them for ""; nil: not
@@ -93,6 +97,12 @@ type Pools interface {
 	// Message sends a message to workers, with a result for each of them. It does
 	// not wait for what they do with it.
 	Message(ctx context.Context, m api.Message) api.Outcome
+}
+
+// Settings changes single values of what apps are declared as.
+type Settings interface {
+	SetPort(ctx context.Context, o api.SetPort) api.Outcome
+	SetProbe(ctx context.Context, o api.SetProbe) api.Outcome
 }
 
 // withDefaults checks the options and fills in what is not set.

@@ -48,11 +48,7 @@ func (s *Server) order(ctx context.Context, verb string, o api.Order, f func(con
 		return api.Outcome{}, noSelector()
 	}
 	s.ordered(ctx, verb, o.Selector)
-	out := f(ctx, o)
-	if out.Results == nil {
-		out.Results = []api.Result{}
-	}
-	return out, nil
+	return withResults(f(ctx, o)), nil
 }
 
 func launchParams() []Param {

@@ -85,6 +85,14 @@ func (f *fakes) Signal(ctx context.Context, o api.Order) api.Outcome {
 	return f.order(ctx, "signal", o)
 }
 
+func (f *fakes) SetPort(ctx context.Context, o api.SetPort) api.Outcome {
+	return f.order(ctx, fmt.Sprintf("set port %s %d %v", o.Name, o.Port, o.Now), api.Order{Selector: o.Selector})
+}
+
+func (f *fakes) SetProbe(ctx context.Context, o api.SetProbe) api.Outcome {
+	return f.order(ctx, "set probe "+o.Interval.String(), api.Order{Selector: o.Selector})
+}
+
 func (f *fakes) Message(ctx context.Context, m api.Message) api.Outcome {
 	f.mu.Lock()
 	f.sent = append(f.sent, string(m.Message))
@@ -153,6 +161,8 @@ func serve(t *testing.T, change func(*Options)) *rig {
 		Metrics:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "muster_up 1\n") }),
 		Shutdown:   func(api.StopRequest) {},
 		ReopenLogs: func() error { return nil },
+		Set:        g.fakes,
+		SessionKey: func() api.SessionKey { return api.SessionKey{Key: "k", Listen: "127.0.0.1:9009"} },
 	}
 	if change != nil {
 		change(&o)

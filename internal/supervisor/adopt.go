@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,9 @@ func (s *Supervisor) Adopted() int { return s.adopted }
 // Starter and Store goes on where it was. It returns when its goroutines have
 // ended and what they had read of the output is written.
 func (s *Supervisor) Leave() {
+	s.saving.Lock() // of what is recorded from now on nobody would know
 	s.left.Store(true)
+	s.saving.Unlock()
 	s.shared.Sockets.Leave()
 	s.end()
 	var wg sync.WaitGroup
@@ -45,11 +48,21 @@ func (s *Supervisor) Leave() {
 // save keeps what belongs to no pool; applying is the spec of an Apply that
 // begins, nil when none is under way.
 func (s *Supervisor) save(applying *spec.Spec) {
+	s.mu.Lock()
+	s.under = applying
+	s.mu.Unlock()
+	s.saveAgain()
+}
+
+// saveAgain is save in the middle of whatever is under way.
+func (s *Supervisor) saveAgain() {
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	if s.left.Load() {
 		return
 	}
 	s.mu.Lock()
-	rec := record.Supervisor{Version: record.Version, Spec: bare(s.spec), Applying: applying}
+	rec := record.Supervisor{Version: record.Version, Spec: bare(s.spec), Applying: s.under, Set: maps.Clone(s.settings)}
 	rec.Spec.Environ = s.spec.Environ
 	s.mu.Unlock()
 	if err := record.Save(s.opts.Records, record.SupervisorName, rec); err != nil {
@@ -79,7 +92,10 @@ func (s *Supervisor) adopt() error {
 	if !found {
 		return nil
 	}
-	s.spec = rec.Spec
+	s.spec, s.under = rec.Spec, rec.Applying
+	if rec.Set != nil {
+		s.settings = rec.Set
+	}
 	s.endErrands()
 	var pools []*pool.Adopted
 	for _, app := range record.Apps(s.opts.Records) {

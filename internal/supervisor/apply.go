@@ -78,6 +78,7 @@ func (s *Supervisor) bring(ctx context.Context, next spec.Spec, result *api.Appl
 	result.Results = append(result.Results, s.removeApps(ctx, next)...)
 	s.mu.Lock()
 	s.spec = next
+	clear(s.settings)
 	s.mu.Unlock()
 	result.Results = append(result.Results, s.applyApps(ctx, next, result.Changes, skip)...)
 	s.shared.Sockets.DropPrebound(skip)

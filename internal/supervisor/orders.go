@@ -79,7 +79,7 @@ func (s *Supervisor) Start(ctx context.Context, o api.Order) api.Outcome {
 		return api.Outcome{Results: []api.Result{{App: o.Selector, Fault: f}}}
 	}
 	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
-		t.pool.Declare(declaration(o, t.pool))
+		t.pool.Declare(declaration(s.keepSettings(o), t.pool))
 		return done("started", t.pool.Start(ctx, t.slots, "started by order", s.awaitDependencies))
 	})
 }
@@ -106,7 +106,7 @@ func (s *Supervisor) Reload(ctx context.Context, o api.Order) api.Outcome {
 		return api.Outcome{Results: []api.Result{{App: o.Selector, Fault: f}}}
 	}
 	return s.eachWhole(ctx, o.Selector, func(ctx context.Context, p *pool.Pool) (string, *fault.Fault) {
-		return p.Reload(ctx, o.Now, declaration(o, p))
+		return p.Reload(ctx, o.Now, declaration(s.keepSettings(o), p))
 	})
 }
 
@@ -154,11 +154,15 @@ func (s *Supervisor) eachWhole(ctx context.Context, selector string,
 ) api.Outcome {
 	return s.each(ctx, selector, func(ctx context.Context, t target) (string, *fault.Fault) {
 		if t.slots != nil {
-			return "", fault.New(fault.Usage, "%q is one worker; this is about a whole app", selector).
-				WithFix("name the app: " + t.pool.Name() + "; `muster restart` renews one worker")
+			return "", wholeApp(selector, t.pool)
 		}
 		return order(ctx, t.pool)
 	})
+}
+
+func wholeApp(selector string, p *pool.Pool) *fault.Fault {
+	return fault.New(fault.Usage, "%q is one worker; this is about a whole app", selector).
+		WithFix("name the app: " + p.Name() + "; `muster restart` renews one worker")
 }
 
 // Signal sends a signal to the main processes, or with Group to everything of them.

@@ -79,6 +79,8 @@ type Supervisor struct {
 	// settings are what orders have set since the last Apply, by app.
 	settings map[string][]api.Setting
 	setting  chan struct{} // holds one while such an order is carried out
+	under    *spec.Spec    // of the Apply under way, as recorded
+	saving   sync.Mutex    // one record at a time
 
 	ended   chan int
 	usage   usage
@@ -197,8 +199,7 @@ func (s *Supervisor) Snapshot() []api.App {
 	apps := []api.App{}
 	for _, p := range s.all() {
 		if app, ok := p.Snapshot(); ok {
-			declared, _ := p.Declared()
-			app.Set = s.settingsOf(declared)
+			app.Set = s.settingsOf(p)
 			apps = append(apps, app)
 		}
 	}

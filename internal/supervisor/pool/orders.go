@@ -381,12 +381,14 @@ func (p *Pool) Signal(slots Slots, name string, group bool) (string, *fault.Faul
 func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, changes []spec.Change,
 	start func() *fault.Fault,
 ) (string, *fault.Fault) {
-	running := false
+	running, behind := false, false
 	p.do(func() {
 		running = p.wanted && p.gen != nil && !p.empty()
 		if !running {
 			p.declare(app, environ)
+			return
 		}
+		behind = p.ahead(app)
 	})
 	p.relog(app)
 	actions := map[spec.Action]bool{}
@@ -396,9 +398,9 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 	switch {
 	case !running:
 		return "started", start()
-	case actions[spec.ReloadApp]:
+	case actions[spec.ReloadApp], behind:
 		return p.roll(ctx, false, func() (*rollout, *fault.Fault) {
-			if len(spec.DiffApp(p.app, app)) == 0 && slices.Equal(p.environ, environ) {
+			if len(spec.DiffApp(p.app, app)) == 0 && slices.Equal(p.environ, environ) && !p.ahead(app) {
 				return nil, nil // what was before it in line has brought it
 			}
 			return &rollout{kind: rollReload, want: &generation.Release{App: app, Environ: environ}}, nil

@@ -20,6 +20,8 @@ type Supervisor struct {
 	Spec spec.Spec `json:"spec"`
 	// Applying is the whole spec of an Apply under way; nil: none is.
 	Applying *spec.Spec `json:"applying,omitempty"`
+	// Set are the values that orders have changed, by app.
+	Set map[string][]api.Setting `json:"set,omitempty"`
 }
 
 // Releases are what the releases of one app run, by key.
