@@ -1,0 +1,122 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// keyboard reads keys from a terminal in raw mode, in the form that the line editor
+// knows. A Read ends with io.EOF when its context does.
+type keyboard struct {
+	tty     *os.File
+	wake    *os.File // readable, once ctx has ended
+	spoken  []byte   // translated, not read yet
+	partial []byte   // of a rune
+	names   *strings.Replacer
+}
+
+// newKeyboard needs a call of the function it returns when it is not read any more.
+func newKeyboard(ctx context.Context, tty *os.File) (*keyboard, func(), error) {
+	wake, end, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	k := &keyboard{tty: tty, wake: wake, names: strings.NewReplacer(
+		"\x03", "\x05\x15\r", // Ctrl-C drops the line: to its end, remove it, Enter
+		"\x1b[1~", "\x01", "\x1b[7~", "\x01", "\x1bOH", "\x01", // Home
+		"\x1b[4~", "\x05", "\x1b[8~", "\x05", "\x1bOF", "\x05", // End
+		"\x1bOA", "\x1b[A", "\x1bOB", "\x1b[B", "\x1bOC", "\x1b[C", "\x1bOD", "\x1b[D",
+		"\x1b[1;5C", "\x1b[1;3C", "\x1b[1;5D", "\x1b[1;3D", "\x1bf", "\x1b[1;3C", "\x1bb", "\x1b[1;3D", // words
+		"\x00", "", "\x1a", "", "\x1c", "", // Ctrl-@, Ctrl-Z and Ctrl-\ do nothing here
+	)}
+	stop := context.AfterFunc(ctx, func() { end.Close() })
+	return k, func() {
+		if stop() {
+			end.Close()
+		}
+		wake.Close()
+	}, nil
+}
+
+// Read implements io.Reader.
+func (k *keyboard) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, io.ErrShortBuffer // the editor waits for the end of a sequence that has none
+	}
+	var buf [256]byte
+	for len(k.spoken) == 0 {
+		if err := k.wait(); err != nil {
+			return 0, err
+		}
+		n, err := unix.Read(int(k.tty.Fd()), buf[:])
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		k.spoken = k.translate(buf[:n])
+	}
+	n := copy(p, k.spoken)
+	k.spoken = k.spoken[n:]
+	return n, nil
+}
+
+// wait blocks until there is a key.
+func (k *keyboard) wait() error {
+	for {
+		fds := []unix.PollFd{{Fd: int32(k.tty.Fd()), Events: unix.POLLIN}, {Fd: int32(k.wake.Fd()), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, -1)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		case fds[1].Revents != 0:
+			return io.EOF
+		default:
+			return nil
+		}
+	}
+}
+
+// translate gives keys the names that the editor knows; what is no text is dropped, as
+// the editor would wait for its rest for ever.
+func (k *keyboard) translate(b []byte) []byte {
+	b = append(k.partial, b...)
+	k.partial = nil
+	for i := 1; i <= min(utf8.UTFMax-1, len(b)); i++ {
+		if tail := b[len(b)-i:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				k.partial, b = bytes.Clone(tail), b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return []byte(k.names.Replace(string(bytes.ToValidUTF8(b, nil))))
+}
+
+// raw makes the terminal give every key at once, and returns what undoes it. Its
+// output stays as it is: who else prints on it need not know.
+func raw(tty *os.File) (restore func(), err error) {
+	fd := int(tty.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, fmt.Errorf("cannot take the keyboard: %w", err)
+	}
+	if mode, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+		mode.Oflag |= unix.OPOST | unix.ONLCR
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, mode)
+	}
+	return func() { _ = term.Restore(fd, before) }, nil
+}
