@@ -1,0 +1,85 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/op"
+)
+
+// CommandFunc runs a command that somebody typed in the console. args are its words by
+// the names of Command.Pattern, of the types it says: string, int64, float64, bool. What
+// it returns is shown: a string as it is, anything else as JSON.
+type CommandFunc func(ctx context.Context, args map[string]any) (any, error)
+
+// commands that the process offers.
+type commands struct {
+	mu  sync.Mutex
+	all map[string]*CommandFunc
+}
+
+func (c *commands) start() { c.all = map[string]*CommandFunc{} }
+
+// AddCommand offers a command to the console. remove takes it back. One name has one
+// command: a second one replaces it.
+func (p *Peer) AddCommand(ctx context.Context, c Command, f CommandFunc) (remove func(), err error) {
+	if err := checkName("the command", c.Name); err != nil {
+		return nil, err
+	}
+	cs, own := &p.commands, &f
+	cs.mu.Lock()
+	cs.all[c.Name] = own
+	cs.mu.Unlock()
+	remove = func() {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		if cs.all[c.Name] == own {
+			delete(cs.all, c.Name)
+			p.tell(op.DelCommands, op.CommandsBody{Commands: []Command{{Name: c.Name}}})
+		}
+	}
+	if err := p.primitive(ctx, op.AddCommands, op.CommandsBody{Commands: []Command{c}}, nil); err != nil {
+		remove()
+		return nil, err
+	}
+	return remove, nil
+}
+
+// Commands lists what all processes offer to the console.
+func (p *Peer) Commands(ctx context.Context) ([]Command, error) {
+	var body op.CommandsBody
+	err := p.Request(ctx, "", op.Commands, nil, &body)
+	return body.Commands, err
+}
+
+// RunCommand runs a command that this process offers, as the console would.
+func (p *Peer) RunCommand(ctx context.Context, name string, args map[string]any) (any, error) {
+	c := &p.commands
+	c.mu.Lock()
+	f := c.all[name]
+	c.mu.Unlock()
+	if f == nil {
+		return nil, fault.New(fault.UnknownOp, "this process offers no command %q", name).WithFix("`help` lists the commands")
+	}
+	return (*f)(ctx, args)
+}
+
+// find is who runs the command of a frame.
+func (c *commands) find(f op.Frame) []*registered {
+	var call op.CommandCall
+	err := json.Unmarshal(f.Body, &call)
+	c.mu.Lock()
+	own := c.all[call.Name]
+	c.mu.Unlock()
+	return []*registered{{f: func(ctx context.Context, _ *Request) (any, error) {
+		switch {
+		case err != nil:
+			return nil, fault.New(fault.Usage, "the command cannot be read: %w", err).WithFix("send op.CommandCall")
+		case own == nil:
+			return nil, fault.New(fault.UnknownOp, "this process offers no command %q", call.Name).WithFix("`help` lists the commands")
+		}
+		return (*own)(ctx, call.Args)
+	}}}
+}
