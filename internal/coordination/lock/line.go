@@ -16,7 +16,7 @@ func (t *Table) join(l *lock, a Ask, now time.Duration) (Outcome, bool, error) {
 		return Outcome{}, false, fault.New(fault.TableFull, "%d wait for locks", len(t.tickets))
 	}
 	w := &waiter{Ask: a, lock: l}
-	w.place = l.line.PushBack(w)
+	w.spot = l.line.PushBack(w)
 	w.end = &deadline{at: now + a.Wait, waiter: w}
 	heap.Push(&t.due, w.end)
 	t.enlist(w)
@@ -28,6 +28,7 @@ func refused(l *lock, a Ask) Outcome { return Outcome{Ask: a, Until: l.Until, By
 
 func (t *Table) enlist(w *waiter) {
 	t.tickets[w.Ticket] = w
+	t.tokens[place{w.Name, w.Token}] = w
 	if t.lines[w.Party] == nil {
 		t.lines[w.Party] = map[*waiter]bool{}
 	}
@@ -36,20 +37,11 @@ func (t *Table) enlist(w *waiter) {
 
 func (t *Table) delist(w *waiter) {
 	delete(t.tickets, w.Ticket)
+	delete(t.tokens, place{w.Name, w.Token})
 	delete(t.lines[w.Party], w)
 	if len(t.lines[w.Party]) == 0 {
 		delete(t.lines, w.Party)
 	}
-}
-
-// inLine finds who waits with a token.
-func (t *Table) inLine(l *lock, token string) *waiter {
-	for e := l.line.Front(); e != nil; e = e.Next() {
-		if w := e.Value.(*waiter); same(w.Token, token) {
-			return w
-		}
-	}
-	return nil
 }
 
 // again is an Ask with a token that waits already: it takes its place in line, and the
@@ -70,7 +62,7 @@ func (t *Table) again(w *waiter, a Ask, now time.Duration) (Outcome, bool, error
 
 // leave takes a waiter out of the line.
 func (t *Table) leave(w *waiter) {
-	w.lock.line.Remove(w.place)
+	w.lock.line.Remove(w.spot)
 	heap.Remove(&t.due, w.end.index)
 	t.delist(w)
 }
@@ -142,7 +134,7 @@ func (t *Table) RestoreFence(fence uint64) { t.fence = max(t.fence, fence) }
 // in line. Its fence counts even when its lease has ended by now.
 func (t *Table) Restore(s State, now time.Duration) {
 	t.RestoreFence(s.Fence)
-	t.Restored(s.Name, 0)
+	t.Forget(s.Name, 0)
 	if s.Until <= now {
 		return
 	}
@@ -152,9 +144,9 @@ func (t *Table) Restore(s State, now time.Duration) {
 	t.extend(l, s.Until)
 }
 
-// Restored drops a lock that was restored, once it was given up under that fence; 0:
+// Forget drops a lock for which nobody is in line, if it is held under that fence; 0:
 // under any.
-func (t *Table) Restored(name string, fence uint64) {
+func (t *Table) Forget(name string, fence uint64) {
 	l := t.locks[name]
 	if l == nil || fence != 0 && l.Fence != fence {
 		return

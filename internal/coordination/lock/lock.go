@@ -56,6 +56,7 @@ type Table struct {
 	maxLocks, maxWaiting int
 	locks                map[string]*lock
 	tickets              map[uint64]*waiter
+	tokens               map[place]*waiter
 	parties              map[string]map[*lock]bool // what each one holds
 	lines                map[string]map[*waiter]bool
 	due                  schedule
@@ -71,16 +72,20 @@ type lock struct {
 
 type waiter struct {
 	Ask
-	lock  *lock
-	place *list.Element
-	end   *deadline
+	lock *lock
+	spot *list.Element
+	end  *deadline
 }
+
+// place in line by the token. What a token in line is worth does not need comparing in
+// constant time: it holds nothing.
+type place struct{ name, token string }
 
 // New makes a table of at most maxLocks locks that are held, and maxWaiting asks in
 // line.
 func New(maxLocks, maxWaiting int) *Table {
 	return &Table{
-		maxLocks: maxLocks, maxWaiting: maxWaiting, locks: map[string]*lock{}, tickets: map[uint64]*waiter{},
+		maxLocks: maxLocks, maxWaiting: maxWaiting, locks: map[string]*lock{}, tickets: map[uint64]*waiter{}, tokens: map[place]*waiter{},
 		parties: map[string]map[*lock]bool{}, lines: map[string]map[*waiter]bool{},
 	}
 }
@@ -105,7 +110,7 @@ func (t *Table) Acquire(a Ask, now time.Duration) (o Outcome, waiting bool, err 
 		t.extend(l, max(l.Until, now+a.Lease))
 		return Outcome{Ask: a, Held: true, Fence: l.Fence, Until: l.Until}, false, nil
 	}
-	if w := t.inLine(l, a.Token); w != nil {
+	if w := t.tokens[place{a.Name, a.Token}]; w != nil {
 		return t.again(w, a, now)
 	}
 	return t.join(l, a, now)
