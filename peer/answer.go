@@ -53,11 +53,14 @@ func (r *registered) hears(opName string) bool {
 	return slices.Contains(r.ops, "*") || slices.Contains(r.ops, opName)
 }
 
-func (h *heard) start() {
+func (h *heard) start(first map[string]HandleFunc) {
 	h.handlers = map[string][]*registered{}
 	h.running = map[int64]context.CancelFunc{}
 	h.others = make(chan struct{}, HandlersMax)
 	h.ours = make(chan struct{}, handlersOfMuster)
+	for name, f := range first {
+		h.handlers[name] = []*registered{{f: f}}
+	}
 }
 
 // Handle answers an op that others ask of this process. Of several for one op the last
@@ -80,11 +83,11 @@ func without(list []*registered, r *registered) []*registered {
 	return slices.DeleteFunc(slices.Clone(list), func(x *registered) bool { return x == r })
 }
 
-// Listen hears what others send to muster: a copy of each op that is one of ops ("*":
+// Hear hears what others send to muster: a copy of each op that is one of ops ("*":
 // all). An op that muster does not know is asked of its listeners, and the first that
 // replies answers it. f also hears those ops when they are sent to this process itself;
 // a handler for the op then answers. remove takes it away again.
-func (p *Peer) Listen(ctx context.Context, ops []string, f HandleFunc) (remove func(), err error) {
+func (p *Peer) Hear(ctx context.Context, ops []string, f HandleFunc) (remove func(), err error) {
 	r := &registered{f: f, ops: slices.Clone(ops)}
 	h := &p.heard
 	h.mu.Lock()

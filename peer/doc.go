@@ -8,7 +8,7 @@
 // # Model
 //
 //	Request, Gather, Tell, Publish … ─► Wire ─► muster ─► others
-//	Handle, Listen, Subscribe        ◄─ Wire ◄─
+//	Handle, Hear, Subscribe          ◄─ Wire ◄─
 //
 // One goroutine reads the Wire and runs no code of the program. A request that comes
 // in is answered by a goroutine of its own; each subscription has one goroutine, so

@@ -64,6 +64,8 @@ type Options struct {
 	// Log is where panics of handlers and frames that cannot be read go; nil: the
 	// default logger.
 	Log *slog.Logger
+	// Handlers, by op, are there from the first frame on (see Handle).
+	Handlers map[string]HandleFunc
 	// OnGap is told how many messages were dropped since it was last told; OnAgent
 	// that another agent goes on. Either may be nil. They may block.
 	OnGap   func(missed int)
@@ -106,7 +108,7 @@ func New(w Wire, o Options) *Peer {
 	p := &Peer{o: o, wire: w, log: o.Log, read: make(chan struct{}), welcome: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.asked.start(time.Now())
-	p.heard.start()
+	p.heard.start(o.Handlers)
 	p.subs.start()
 	p.commands.start()
 	p.sayHello()
