@@ -12,25 +12,69 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"github.com/muster-run/muster/fault"
 )
 
+// Input reads a file until its end or that of a context: it does not hold on to a key
+// that is meant for who reads next.
+type Input struct {
+	file *os.File
+	wake *os.File // readable, once ctx has ended
+}
+
+// NewInput needs a call of the function it returns when it is not read any more.
+func NewInput(ctx context.Context, file *os.File) (*Input, func(), error) {
+	wake, end, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fault.New(fault.Internal, "cannot make a pipe: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { end.Close() })
+	return &Input{file: file, wake: wake}, func() {
+		if stop() {
+			end.Close()
+		}
+		wake.Close()
+	}, nil
+}
+
+// Read implements io.Reader; io.EOF is also what the end of the context is.
+func (i *Input) Read(p []byte) (int, error) {
+	for {
+		fds := []unix.PollFd{{Fd: int32(i.file.Fd()), Events: unix.POLLIN}, {Fd: int32(i.wake.Fd()), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, -1)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return 0, err
+		case fds[1].Revents != 0:
+			return 0, io.EOF
+		}
+		n, err := unix.Read(int(i.file.Fd()), p)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		case err != nil:
+			return 0, err
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
 // keyboard reads keys from a terminal in raw mode, in the form that the line editor
-// knows. A Read ends with io.EOF when its context does.
+// knows.
 type keyboard struct {
-	tty     *os.File
-	wake    *os.File // readable, once ctx has ended
-	spoken  []byte   // translated, not read yet
-	partial []byte   // of a rune
+	in      io.Reader
+	spoken  []byte // translated, not read yet
+	partial []byte // of a rune
 	names   *strings.Replacer
 }
 
-// newKeyboard needs a call of the function it returns when it is not read any more.
-func newKeyboard(ctx context.Context, tty *os.File) (*keyboard, func(), error) {
-	wake, end, err := os.Pipe()
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a pipe: %w", err)
-	}
-	k := &keyboard{tty: tty, wake: wake, names: strings.NewReplacer(
+func newKeyboard(in io.Reader) *keyboard {
+	return &keyboard{in: in, names: strings.NewReplacer(
 		"\x03", "\x05\x15\r", // Ctrl-C drops the line: to its end, remove it, Enter
 		"\x1b[1~", "\x01", "\x1b[7~", "\x01", "\x1bOH", "\x01", // Home
 		"\x1b[4~", "\x05", "\x1b[8~", "\x05", "\x1bOF", "\x05", // End
@@ -38,13 +82,6 @@ func newKeyboard(ctx context.Context, tty *os.File) (*keyboard, func(), error) {
 		"\x1b[1;5C", "\x1b[1;3C", "\x1b[1;5D", "\x1b[1;3D", "\x1bf", "\x1b[1;3C", "\x1bb", "\x1b[1;3D", // words
 		"\x00", "", "\x1a", "", "\x1c", "", // Ctrl-@, Ctrl-Z and Ctrl-\ do nothing here
 	)}
-	stop := context.AfterFunc(ctx, func() { end.Close() })
-	return k, func() {
-		if stop() {
-			end.Close()
-		}
-		wake.Close()
-	}, nil
 }
 
 // Read implements io.Reader.
@@ -54,40 +91,15 @@ func (k *keyboard) Read(p []byte) (int, error) {
 	}
 	var buf [256]byte
 	for len(k.spoken) == 0 {
-		if err := k.wait(); err != nil {
+		n, err := k.in.Read(buf[:])
+		if err != nil {
 			return 0, err
-		}
-		n, err := unix.Read(int(k.tty.Fd()), buf[:])
-		switch {
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
 		}
 		k.spoken = k.translate(buf[:n])
 	}
 	n := copy(p, k.spoken)
 	k.spoken = k.spoken[n:]
 	return n, nil
-}
-
-// wait blocks until there is a key.
-func (k *keyboard) wait() error {
-	for {
-		fds := []unix.PollFd{{Fd: int32(k.tty.Fd()), Events: unix.POLLIN}, {Fd: int32(k.wake.Fd()), Events: unix.POLLIN}}
-		_, err := unix.Poll(fds, -1)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return err
-		case fds[1].Revents != 0:
-			return io.EOF
-		default:
-			return nil
-		}
-	}
 }
 
 // translate gives keys the names that the editor knows; what is no text is dropped, as

@@ -23,12 +23,12 @@ func Terminal(ctx context.Context, o Options, tty *os.File) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := newConsole(o)
-	keys, done, err := newKeyboard(ctx, tty)
+	in, done, err := NewInput(ctx, tty)
 	if err != nil {
-		return o.Commander.Fail(fault.New(fault.Internal, "%w", err))
+		return o.Commander.Fail(err)
 	}
 	defer done()
-	e := newEditor(ctx, c, keys, tty)
+	e := newEditor(ctx, c, newKeyboard(in), tty)
 	c.gate.to(e.term)
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -43,6 +43,11 @@ func NewPrinter(w io.Writer, getenv func(string) string, noColour bool) *Printer
 	return p
 }
 
+// Through is a Printer with the same looks, whose text goes to w.
+func (p *Printer) Through(w io.Writer) *Printer {
+	return &Printer{w: w, TTY: p.TTY, colour: p.colour, width: p.width}
+}
+
 // Write implements io.Writer.
 func (p *Printer) Write(b []byte) (int, error) {
 	p.mu.Lock()

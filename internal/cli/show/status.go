@@ -28,17 +28,25 @@ type Status struct {
 func (v Status) Projects(list []api.Status) {
 	t := Table{Columns: []Column{{"PROJECT", 0}, {"STATUS", 0}, {"APPS", 5}, {"WORKERS", 6}, {"KEEPER", 4}, {"AGENT", 4}, {"UPTIME", 3}, {"FILE", 2}}}
 	for _, st := range list {
-		ready, wanted, worst := 0, 0, event.Healthy
+		ready, wanted := 0, 0
 		for _, a := range st.Apps {
 			ready, wanted = ready+a.Ready, wanted+a.Wanted
-			if rank(a.Status) > rank(worst) {
-				worst = a.Status
-			}
 		}
-		t.Add(st.Project, v.health(worst), fmt.Sprint(len(st.Apps)), fmt.Sprintf("%d/%d", ready, wanted),
+		t.Add(st.Project, v.Worst(st.Apps), fmt.Sprint(len(st.Apps)), fmt.Sprintf("%d/%d", ready, wanted),
 			pidOrDash(st.KeeperPID), fmt.Sprint(st.AgentPID), Age(v.Now.Sub(st.StartedAt)), st.File)
 	}
 	t.Write(v.Printer)
+}
+
+// Worst is the human state of all apps together, in its colour.
+func (v Status) Worst(apps []api.App) string {
+	worst := event.Healthy
+	for _, a := range apps {
+		if rank(a.Status) > rank(worst) {
+			worst = a.Status
+		}
+	}
+	return v.health(worst)
 }
 
 func pidOrDash(pid int) string {

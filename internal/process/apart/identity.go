@@ -11,14 +11,44 @@ import (
 // assume makes this process run as the user and group of an app; "" changes
 // nothing. Faults: E-USER-UNKNOWN, E-PERMISSION.
 func assume(name, group string) error {
-	if name == "" && group == "" {
-		return nil
+	uid, gid, groups, err := identity(name, group)
+	if err != nil || uid < 0 && gid < 0 || isOwn(uid, gid) {
+		return err
 	}
-	uid, gid, groups := -1, -1, []int(nil)
+	return setIdentity(uid, gid, groups)
+}
+
+// isOwn says that a process has this identity already.
+func isOwn(uid, gid int) bool {
+	return uid == syscall.Getuid() && (gid < 0 || gid == syscall.Getgid())
+}
+
+// credential is assume for a child; nil: this process's own.
+func credential(name, group string) (*syscall.Credential, error) {
+	uid, gid, groups, err := identity(name, group)
+	if err != nil || uid < 0 && gid < 0 || isOwn(uid, gid) {
+		return nil, err
+	}
+	c := &syscall.Credential{Uid: uint32(syscall.Getuid()), Gid: uint32(syscall.Getgid())}
+	if uid >= 0 {
+		c.Uid = uint32(uid)
+	}
+	if gid >= 0 {
+		c.Gid = uint32(gid)
+	}
+	for _, g := range groups {
+		c.Groups = append(c.Groups, uint32(g))
+	}
+	return c, nil
+}
+
+// identity looks names or numbers up; -1 is what is not to change.
+func identity(name, group string) (uid, gid int, groups []int, err error) {
+	uid, gid = -1, -1
 	if name != "" {
 		u, err := lookupUser(name)
 		if err != nil {
-			return fault.New(fault.UserUnknown, "there is no user %s: %w", name, err)
+			return uid, gid, nil, fault.New(fault.UserUnknown, "there is no user %s: %w", name, err)
 		}
 		uid, gid = atoi(u.Uid), atoi(u.Gid)
 		ids, _ := u.GroupIds()
@@ -29,14 +59,11 @@ func assume(name, group string) error {
 	if group != "" {
 		g, err := lookupGroup(group)
 		if err != nil {
-			return fault.New(fault.UserUnknown, "there is no group %s: %w", group, err)
+			return uid, gid, nil, fault.New(fault.UserUnknown, "there is no group %s: %w", group, err)
 		}
 		gid = atoi(g.Gid)
 	}
-	if uid == syscall.Getuid() && (gid < 0 || gid == syscall.Getgid()) {
-		return nil
-	}
-	return setIdentity(uid, gid, groups)
+	return uid, gid, groups, nil
 }
 
 // setIdentity gives groups up before the user: afterwards the right is gone.
