@@ -79,6 +79,33 @@ type PublishBody struct {
 	Self bool   `json:"self,omitempty"`
 }
 
+// ReadPublish reads the body of Publish faster than encoding/json does, and without a
+// copy: Message is a part of data, which a Parse has checked.
+func ReadPublish(data []byte) (PublishBody, error) {
+	var b PublishBody
+	if err := object(data, nil, b.set); err != nil {
+		return PublishBody{}, err
+	}
+	return b, nil
+}
+
+func (b *PublishBody) set(key, value []byte) (err error) {
+	if string(value) == "null" && string(key) != "message" {
+		return nil
+	}
+	switch string(key) {
+	case "channel":
+		b.Channel, err = textOf(value)
+	case "message":
+		b.Message = value
+	case "op":
+		b.Op, err = textOf(value)
+	case "self":
+		b.Self, err = boolOf(value)
+	}
+	return err
+}
+
 // Receivers answers Publish, and a Frame with All and without a wish for replies.
 type Receivers struct {
 	Receivers int `json:"receivers"`

@@ -3,8 +3,11 @@ package op
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/muster-run/muster/fault"
 )
@@ -46,8 +49,9 @@ type Frame struct {
 	PID  int    `json:"pid,omitempty"`
 	// Within is how many milliseconds the asker waits; 0: WithinDefault.
 	Within int64 `json:"within,omitempty"`
-	// Channel that a published message came by.
+	// Channel that a published message came by, and the Queue that it was taken from.
 	Channel string `json:"channel,omitempty"`
+	Queue   string `json:"queue,omitempty"`
 	// Hops counts the handlers that it was sent from within.
 	Hops int `json:"hops,omitempty"`
 	// Again: it may have been received before, by an agent that was replaced.
@@ -96,16 +100,155 @@ func Is(data []byte) bool {
 // IsCommand says whether a cmd is one of these, also in the form for Node.js.
 func IsCommand(cmd string) bool { return cmd == CmdOp || cmd == CmdReply || cmd == CmdCancel }
 
-// Parse reads a frame. Its Body is a part of data. An error means that it is none.
+// FrameMax is the longest frame in bytes: a body, and all else.
+const FrameMax = BodyMax + 64<<10
+
+// Parse reads a frame. Its Body is a part of data and is valid JSON in UTF-8. An error
+// of code TooLarge comes with the keys that stood before the body, if any other with
+// nothing: data is no frame. Keys that it does not know are passed over; of two equal
+// ones the last counts.
 func Parse(data []byte) (Frame, error) {
 	var f Frame
-	if err := json.Unmarshal(data, &f); err != nil {
-		return Frame{}, fault.New(fault.Usage, "the frame cannot be read: %w", err)
+	var want func(key []byte) bool
+	large := len(data) > FrameMax
+	if large { // not worth a look at all of it
+		want = func(key []byte) bool { return string(key) != "body" }
+	} else if !utf8.Valid(data) {
+		return Frame{}, unreadable(errJSON)
 	}
-	if !IsCommand(f.Cmd) {
+	if err := object(data, want, f.set); err != nil {
+		return Frame{}, unreadable(err)
+	}
+	switch {
+	case !IsCommand(f.Cmd):
 		return Frame{}, fault.New(fault.Usage, "%q is no frame of operations", f.Cmd)
+	case large:
+		return f, tooLarge(len(data))
+	case len(f.Body) > BodyMax:
+		size := len(f.Body)
+		f.Body = nil
+		return f, tooLarge(size)
 	}
 	return f, nil
+}
+
+func unreadable(err error) error {
+	return fault.New(fault.Usage, "the frame cannot be read: %w", err)
+}
+
+func tooLarge(size int) error {
+	return fault.New(fault.TooLarge, "the message has %d bytes, at most %d are carried", size, BodyMax)
+}
+
+// set takes one member of a frame.
+func (f *Frame) set(key, value []byte) (err error) {
+	if string(value) == "null" && string(key) != "body" {
+		return nil
+	}
+	switch string(key) {
+	case "cmd":
+		f.Cmd, err = textOf(value)
+	case "op":
+		f.Op, err = textOf(value)
+	case "id":
+		f.ID, err = numberOf(value)
+	case "to":
+		f.To, err = textOf(value)
+	case "all":
+		f.All, err = boolOf(value)
+	case "from":
+		f.From, err = textOf(value)
+	case "pid":
+		err = intOf(value, &f.PID)
+	case "within":
+		f.Within, err = numberOf(value)
+	case "channel":
+		f.Channel, err = textOf(value)
+	case "queue":
+		f.Queue, err = textOf(value)
+	case "hops":
+		err = intOf(value, &f.Hops)
+	case "again":
+		f.Again, err = boolOf(value)
+	case "body":
+		f.Body = value
+	case "error":
+		f.Error = new(Error)
+		err = json.Unmarshal(value, f.Error)
+	case "more":
+		f.More, err = boolOf(value)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+var errType = errors.New("it is of another type")
+
+// textOf reads a string that the scanner has checked. The commands cost nothing.
+func textOf(value []byte) (string, error) {
+	switch string(value) {
+	case `"` + CmdOp + `"`:
+		return CmdOp, nil
+	case `"` + CmdReply + `"`:
+		return CmdReply, nil
+	}
+	if value[0] != '"' {
+		return "", errType
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), nil
+	}
+	var text string
+	err := json.Unmarshal(value, &text)
+	return text, err
+}
+
+// numberOf reads a number; a fraction is cut off.
+func numberOf(value []byte) (int64, error) {
+	var n int64
+	if len(value) > 18 || !digit(value[0]) {
+		return slowNumber(value)
+	}
+	for _, c := range value {
+		if !digit(c) {
+			return slowNumber(value)
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, nil
+}
+
+func slowNumber(value []byte) (int64, error) {
+	if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+		return n, nil
+	}
+	v, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || v >= 1<<53 || v <= -1<<53 {
+		return 0, errType
+	}
+	return int64(v), nil
+}
+
+// intOf reads a small number.
+func intOf(value []byte, to *int) error {
+	n, err := numberOf(value)
+	if err == nil && int64(int32(n)) != n {
+		err = errType
+	}
+	*to = int(n)
+	return err
+}
+
+func boolOf(value []byte) (bool, error) {
+	switch string(value) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, errType
 }
 
 // Append writes a frame as one line without its end. Body must be valid JSON without
@@ -121,6 +264,7 @@ func (f Frame) Append(b []byte) []byte {
 	b = appendNumber(b, "pid", int64(f.PID))
 	b = appendNumber(b, "within", f.Within)
 	b = appendText(b, "channel", f.Channel)
+	b = appendText(b, "queue", f.Queue)
 	b = appendNumber(b, "hops", int64(f.Hops))
 	b = appendTrue(b, "again", f.Again)
 	if len(f.Body) > 0 {
