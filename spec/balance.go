@@ -36,7 +36,7 @@ func (b Balance) check(c check, network string) {
 	case strings.HasPrefix(network, "udp"):
 		c.add("balance", "write shared, or remove it", "%s is not possible: UDP has no connections to deal, its socket is always shared", b)
 	case network == "unix":
-		c.add("balance", "write shared, or round-robin for a Node.js program", "slots are not possible: the kernel spreads connections over several sockets for TCP only, a UNIX socket's file is one")
+		c.add("balance", "write shared, or round-robin for a Node.js program or one with muster's package worker", "slots are not possible: the kernel spreads connections over several sockets for TCP only, a UNIX socket's file is one")
 	default:
 		c.add("balance", "write shared, or listen on the address itself", "slots are not possible: muster was given this one socket and cannot add others to it")
 	}
@@ -58,7 +58,7 @@ func (a App) checkNode(c check) {
 	}
 	off := func(field string, b Balance) {
 		if b.Deals() {
-			c.add(field, "write slots or shared, or remove node.cluster", "%s gives connections to Node.js workers, but node.cluster is off", b)
+			c.add(field, "write slots or shared, or remove node.cluster", "%s gives connections to workers over their channel, but node.cluster is off", b)
 		}
 	}
 	off("balance", a.Balance)

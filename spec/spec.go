@@ -152,7 +152,7 @@ const (
 	BalanceSlots Balance = "slots"
 	// BalanceRoundRobin has muster accept and give each connection to the worker
 	// that has been idle longest. The program must take connections over its
-	// channel: Node.js.
+	// channel: Node.js does, and a Go program by package worker.
 	BalanceRoundRobin Balance = "round-robin"
 	// BalanceLeast is the same, to the worker with the fewest connections open.
 	BalanceLeast Balance = "least-connections"

@@ -17,7 +17,42 @@ func BalanceOf(app spec.App, l spec.Listener) spec.Balance {
 	if own != "" && own != spec.BalanceAuto && own.Possible(l.Network) {
 		return own
 	}
-	return usualBalance(ClusterOf(app), l.Network)
+	s := resolve(app)
+	if s.dealt(app) { // for what was written; its other listeners are those of any program
+		return usualBalance(spec.NodeOff, l.Network)
+	}
+	return usualBalance(s.cluster(app), l.Network)
+}
+
+// Dealt says that the app's workers are no Node.js programs, as far as can be seen, and
+// get connections from muster over their channel all the same: because of what is
+// written, "balance: round-robin" for example. Such a program must know how to take
+// them: package worker does.
+func Dealt(app spec.App) (why string, ok bool) {
+	if !resolve(app).dealt(app) {
+		return "", false
+	}
+	if why = dealing(app); why == "" {
+		why = "node: {cluster: on}"
+	}
+	return why, true
+}
+
+// dealt is Dealt of an app whose command has been looked through.
+func (s serving) dealt(app spec.App) bool { return !s.isNode && s.cluster(app) == spec.NodeOn }
+
+// dealing is what has muster give connections to the app's workers, in words; "":
+// nothing that was written.
+func dealing(app spec.App) string {
+	for _, l := range app.Listen {
+		if l.Balance.Deals() {
+			return "balance: " + string(l.Balance) + " of the listener " + l.Name
+		}
+	}
+	if app.Balance.Deals() {
+		return "balance: " + string(app.Balance)
+	}
+	return ""
 }
 
 // usualBalance is what suits a program: a UNIX socket cannot be told apart into

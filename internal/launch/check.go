@@ -39,15 +39,7 @@ func CheckAll(wanted spec.Spec, warn func(fault.Fault)) error {
 }
 
 func checkNode(app spec.App) error {
-	dealt := ""
-	if app.Balance.Deals() {
-		dealt = "balance: " + string(app.Balance)
-	}
-	for _, l := range app.Listen {
-		if l.Balance.Deals() {
-			dealt = "balance: " + string(l.Balance) + " of the listener " + l.Name
-		}
-	}
+	dealt := dealing(app)
 	if dealt == "" && app.Node.Cluster != spec.NodeOn {
 		return nil
 	}
@@ -62,8 +54,12 @@ func checkNode(app spec.App) error {
 		f.Text = dealt + " is not possible: " + f.Text
 		return f
 	}
-	return fault.New(fault.Config, "%s is not possible: only workers of Node.js take connections from muster", dealt).At(app.Name).
-		WithFix("write slots or shared; or `node: {cluster: on}` for a Node.js program that muster does not recognise")
+	what := "a task"
+	if program := lookApp(app).program; app.Type != spec.Task && knownProgram(program) {
+		what = program
+	}
+	return fault.New(fault.Config, "%s is not possible: %s takes no connections from muster, as Node.js programs and those with muster's package worker do", dealt, what).
+		At(app.Name).WithFix("write slots or shared; or `node: {cluster: on}` for a program that muster does not recognise")
 }
 
 // hidden is the fault of a Node.js program that cannot be a worker.

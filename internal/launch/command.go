@@ -140,8 +140,8 @@ func forMuster(key string) bool {
 	case "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID",
 		"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM",
 		"NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID", "MUSTER_CHANNEL_FD",
-		"MUSTER_APP", "MUSTER_WORKER", "MUSTER_GENERATION", "MUSTER_RELEASE", "MUSTER_NODE",
-		"MUSTER_ERRAND", "MUSTER_COUNT", "MUSTER_DRAIN_MS", process.MarkEnv:
+		"MUSTER_APP", "MUSTER_ROLE", "MUSTER_WORKER", "MUSTER_GENERATION", "MUSTER_RELEASE", "MUSTER_NODE",
+		"MUSTER_ERRAND", "MUSTER_COUNT", "MUSTER_DEALT", "MUSTER_DRAIN_MS", process.MarkEnv:
 		return true
 	}
 	return false
@@ -202,6 +202,9 @@ func addPorts(env map[string]string, w Worker) {
 // addWorker sets what tells the worker who it is.
 func addWorker(env map[string]string, w Worker) {
 	env["MUSTER_APP"] = w.App.Name
+	if w.App.Role != "" {
+		env["MUSTER_ROLE"] = w.App.Role
+	}
 	env["MUSTER_WORKER"] = strconv.Itoa(w.Slot)
 	env["MUSTER_GENERATION"] = strconv.Itoa(w.Generation)
 	env["MUSTER_RELEASE"] = w.Release

@@ -18,8 +18,12 @@
 //	HOME USER LOGNAME   of the app's user, when it has one; NODE_APP_INSTANCE
 //	App.Env, SlotEnv    with {{fd:NAME}} and {{port:NAME}} replaced
 //	PORT, PORT_NAME     as the app's ports say for this slot
-//	MUSTER_APP, MUSTER_WORKER (slot), MUSTER_GENERATION, MUSTER_RELEASE, MUSTER_NODE
+//	MUSTER_APP, MUSTER_ROLE, MUSTER_WORKER (slot), MUSTER_GENERATION, MUSTER_RELEASE,
+//	MUSTER_NODE
 //	NOTIFY_SOCKET, WATCHDOG_USEC, MUSTER_CHANNEL_FD, PWD
+//	NODE_CHANNEL_FD, NODE_UNIQUE_ID … for Node.js; MUSTER_DEALT=1 for any other program
+//	that is to take connections over its channel, MUSTER_COUNT=1 beside both for one
+//	that is to tell how many it has open
 //
 // # Invariants
 //

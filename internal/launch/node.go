@@ -7,10 +7,11 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// ClusterOf is how far muster is the primary of an app's Node.js program: NodeOn,
-// NodeOff or NodeDelegate. NodeAuto is resolved by what the command runs: on for a
-// service that starts node with a script, also behind npm and its kin where their
-// script can be read. It looks at files of app.Dir, which is a generation's own.
+// ClusterOf is how far muster is the primary of an app's program: NodeOn, NodeOff or
+// NodeDelegate. NodeAuto is resolved by what the command runs: on for a service that
+// starts node with a script, also behind npm and its kin where their script can be
+// read, and for any other program to which muster is to give connections (Dealt). It
+// looks at files of app.Dir, which is a generation's own.
 func ClusterOf(app spec.App) spec.NodeCluster {
 	return resolve(app).cluster(app)
 }
@@ -24,12 +25,14 @@ func (s serving) cluster(app spec.App) spec.NodeCluster {
 		return spec.NodeOff
 	case app.Node.Cluster == spec.NodeOn, s.isNode && s.obstacle == nil && app.Type != spec.Task:
 		return spec.NodeOn
+	case !s.isNode && s.obstacle == nil && app.Type != spec.Task && dealing(app) != "" && !knownProgram(lookApp(app).program):
+		return spec.NodeOn
 	}
 	return spec.NodeOff
 }
 
-// NodeCluster says whether the workers of an app find Node's cluster module in its
-// worker flavour: whether they are told of their channel by NODE_CHANNEL_FD.
+// NodeCluster says whether the workers of an app speak Node's cluster protocol on their
+// channel.
 func NodeCluster(app spec.App) bool { return ClusterOf(app) == spec.NodeOn }
 
 // Cluster is ClusterOf of the worker's app in the worker's directory, which may

@@ -118,8 +118,11 @@ func addLauncher(env map[string]string, s serving) {
 // NodeDelegate, a primary that leaves its work to muster.
 func addNode(env map[string]string, w Worker, s serving) error {
 	cluster := s.cluster(w.App)
-	if cluster == spec.NodeOff {
-		return nil
+	if s.dealt(w.App) {
+		addDealt(env, w)
+	}
+	if cluster == spec.NodeOff || !s.isNode && w.App.Node.Cluster != spec.NodeOn {
+		return nil // NODE_CHANNEL_FD would only confuse a Node.js program that it runs
 	}
 	if port := listenPort(w.App); port != "" && env["PORT"] == "" {
 		env["PORT"] = port
@@ -146,6 +149,17 @@ func addNode(env map[string]string, w Worker, s serving) error {
 		env["MUSTER_DRAIN_MS"] = strconv.FormatInt(drainTime(w.App.Stop.Timeout.D()).Milliseconds(), 10)
 	}
 	return nil
+}
+
+// addDealt tells a program that is not Node.js that connections come over its channel.
+func addDealt(env map[string]string, w Worker) {
+	if w.ChannelFD == 0 || w.Number == 0 {
+		return
+	}
+	env["MUSTER_DEALT"] = "1"
+	if counts(w.App) {
+		env["MUSTER_COUNT"] = "1"
+	}
 }
 
 // drainTime is how long the preload may hold idle connections: shorter than until the

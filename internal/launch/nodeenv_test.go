@@ -260,6 +260,53 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// A program that is not Node.js is told that connections come over its channel where
+// they do, and nothing of Node.js, unless that was written.
+func TestDealt(t *testing.T) {
+	deals := []spec.Listener{{Name: "http", Network: "tcp", Address: ":1", Balance: spec.BalanceLeast}}
+	for _, tt := range []struct {
+		line               string
+		listen             []spec.Listener
+		app                spec.Balance
+		cluster            spec.NodeCluster
+		dealt, count, node string
+		why                string
+	}{
+		{line: "./mine", listen: deals, dealt: "1", count: "1", why: "balance: least-connections of the listener http"},
+		{line: "./mine", app: spec.BalanceRoundRobin, dealt: "1", why: "balance: round-robin"},
+		{line: "./mine", cluster: spec.NodeOn, dealt: "1", node: "3", why: "node: {cluster: on}"},
+		{line: "./mine", app: spec.BalanceSlots},
+		{line: "./mine"},
+		{line: "gunicorn x", listen: deals},
+		{line: "node x.js", listen: deals, count: "1", node: "3"},
+		{line: "nodemon x.js", listen: deals},
+	} {
+		a := nodeApp("/srv", tt.line)
+		a.Listen, a.Balance, a.Node.Cluster = tt.listen, tt.app, tt.cluster
+		env := envOf(t, worker(a))
+		if env["MUSTER_DEALT"] != tt.dealt || env["MUSTER_COUNT"] != tt.count || env["NODE_UNIQUE_ID"] != tt.node ||
+			(env["NODE_CHANNEL_FD"] != "") != (tt.node != "") {
+			t.Errorf("%+v: %q", tt, env)
+		}
+		if why, ok := Dealt(a); why != tt.why || ok != (tt.why != "") {
+			t.Errorf("%+v: %q, %v", tt, why, ok)
+		}
+		if got := NodeCluster(a); got != (tt.dealt != "" || tt.node != "") {
+			t.Errorf("%+v: a member: %v", tt, got)
+		}
+	}
+	a := nodeApp("/srv", "./mine")
+	a.Listen, a.Type = deals, spec.Task
+	if _, ok := Dealt(a); ok || fault.CodeOf(Check(a)) != fault.Config {
+		t.Error("a task takes connections")
+	}
+	w := worker(nodeApp("/srv", "./mine"))
+	w.App.Listen, w.ChannelFD = deals, 0
+	if env := envOf(t, w); env["MUSTER_DEALT"] != "" {
+		t.Error("dealt to without a channel")
+	}
+}
+
 func TestBalanceOf(t *testing.T) {
 	const node, other = "node x.js", "./server"
 	for _, tt := range []struct {
@@ -285,6 +332,10 @@ func TestBalanceOf(t *testing.T) {
 		{node, "unix", "slots", "", "", spec.BalanceRoundRobin},
 		{node, "unix", "least-connections", "", "", spec.BalanceLeast},
 		{other, "unix", "slots", "", "", spec.BalanceShared},
+		{other, "tcp", "round-robin", "", "", spec.BalanceRoundRobin},
+		{other, "unix", "", "least-connections", "", spec.BalanceLeast},
+		{other, "tcp", "round-robin", "auto", "", spec.BalanceShared},
+		{other, "udp", "round-robin", "", "", spec.BalanceShared},
 	} {
 		a := nodeApp("/srv", tt.line)
 		a.Balance, a.Node.Cluster = tt.app, tt.cluster
@@ -309,8 +360,11 @@ func TestCheck(t *testing.T) {
 		{"node x.js", deals, "", spec.NodeDelegate, "", ""},
 		{"./mine", deals, "", spec.NodeOn, "", ""},
 		{"./mine", nil, spec.BalanceSlots, "", "", ""},
-		{"./mine", deals, "", "", fault.Config, "balance: round-robin of the listener http is not possible"},
-		{"./mine", nil, spec.BalanceLeast, "", fault.Config, "balance: least-connections is not possible"},
+		{"./mine", deals, "", "", "", ""},
+		{"./mine", nil, spec.BalanceLeast, "", "", ""},
+		{"redis-server", deals, "", "", fault.Config, "balance: round-robin of the listener http is not possible: redis-server takes no"},
+		{"python -m gunicorn x", nil, spec.BalanceLeast, "", fault.Config, "balance: least-connections is not possible: gunicorn takes no"},
+		{"gunicorn x", deals, "", spec.NodeOn, "", ""},
 		{"nodemon x.js", deals, "", "", fault.NodeLauncher, "balance: round-robin of the listener http is not possible: nodemon hides"},
 		{"nodemon x.js", nil, "", spec.NodeOn, fault.NodeLauncher, "nodemon hides"},
 		{"node -e 1", nil, "", spec.NodeOn, fault.NodeLauncher, "node -e makes no worker"},
