@@ -21,6 +21,8 @@ const (
 	jitter = 0.1
 	// late is how long after its timeout a check may still come back.
 	late = time.Second
+	// lookEvery is how soon a changed interval counts while one is waited for.
+	lookEvery = time.Second
 )
 
 // errHangs stands for a check that did not come back.
@@ -39,7 +41,7 @@ type Result struct {
 // Watch checks at once and then again and again until ctx ends: after
 // StartInterval until the first success, after Interval from then on, each
 // counted from the start of the check before, ± 10 %. h is asked before each
-// check, so its times may change meanwhile. report is called by this goroutine
+// check and every second in between, so its times may change meanwhile. report is called by this goroutine
 // with each result, except for a check that ctx has cut short; it should not block.
 func Watch(ctx context.Context, h func() spec.Health, p Probe, report func(Result)) {
 	passed, c := false, checker{probe: p}
@@ -51,12 +53,33 @@ func Watch(ctx context.Context, h func() spec.Health, p Probe, report func(Resul
 		}
 		passed = passed || r.OK
 		report(r)
-		interval := now.StartInterval.D()
-		if passed {
-			interval = now.Interval.D()
-		}
-		if !sleep(ctx, wait(interval, time.Since(r.At))) {
+		if !pause(ctx, r, func() time.Duration { return intervalOf(h(), passed) }) {
 			return
+		}
+	}
+}
+
+func intervalOf(h spec.Health, passed bool) time.Duration {
+	if passed {
+		return h.Interval.D()
+	}
+	return h.StartInterval.D()
+}
+
+// pause waits until the next check is due; false: ctx ended first.
+func pause(ctx context.Context, last Result, interval func() time.Duration) bool {
+	soonest, vary := time.Now().Add(MinInterval), 1+jitter*(2*rand.Float64()-1)
+	for {
+		due := last.At.Add(time.Duration(float64(interval()) * vary))
+		if due.Before(soonest) {
+			due = soonest
+		}
+		left := time.Until(due)
+		if left <= 0 {
+			return true
+		}
+		if !sleep(ctx, min(left, lookEvery)) {
+			return false
 		}
 	}
 }
@@ -67,12 +90,6 @@ func timeoutOf(h spec.Health) time.Duration {
 		return spec.DefaultHealth().Timeout.D()
 	}
 	return h.Timeout.D()
-}
-
-// wait is the time until the next check begins.
-func wait(interval, spent time.Duration) time.Duration {
-	varied := float64(interval) * (1 + jitter*(2*rand.Float64()-1))
-	return max(time.Duration(varied)-spent, MinInterval)
 }
 
 // sleep returns false when ctx ended first.

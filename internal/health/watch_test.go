@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,4 +251,28 @@ func TestOneLine(t *testing.T) {
 	if got := oneLine(strings.Repeat("ü", TextMax)); len(got) > TextMax {
 		t.Errorf("%d bytes", len(got))
 	}
+}
+
+// S1.10: an interval that becomes shorter, or longer, counts while one is waited for.
+func TestWatchChangedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := rules()
+		h.Interval = spec.Duration(time.Hour)
+		var at []time.Time
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		var now atomic.Pointer[spec.Health]
+		now.Store(&h)
+		time.AfterFunc(30*time.Second, func() { short := h; short.Interval = spec.Duration(20 * time.Second); now.Store(&short) })
+		Watch(ctx, func() spec.Health { return *now.Load() }, probeFunc(func(context.Context) error { return nil }), func(r Result) {
+			at = append(at, r.At)
+			if len(at) == 2 {
+				now.Store(&h)
+			}
+		})
+		if len(at) != 2 || at[1].Sub(begin) < 30*time.Second || at[1].Sub(begin) > 31*time.Second {
+			t.Errorf("checks at %v", at)
+		}
+	})
 }

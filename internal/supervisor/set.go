@@ -37,8 +37,12 @@ func (s *Supervisor) SetPort(ctx context.Context, o api.SetPort) api.Outcome {
 func (s *Supervisor) SetProbe(ctx context.Context, o api.SetProbe) api.Outcome {
 	return s.set(ctx, o.Selector, false, func(app spec.App) (api.Setting, *fault.Fault) {
 		setting, ok := api.ProbeSetting(app, o.Interval)
-		if !ok {
+		switch {
+		case !ok:
 			return setting, fault.New(fault.Usage, "%s has no health check", app.Name).At(app.Name).WithFix("declare one under health:")
+		case o.Interval.D() < spec.MinInterval:
+			return setting, fault.New(fault.Usage, "a check every %s would be a hot loop", o.Interval).At(app.Name).
+				WithFix("give a time such as 10s")
 		}
 		return setting, nil
 	})
@@ -205,7 +209,13 @@ func (s *Supervisor) settingsOf(p *pool.Pool) []api.Setting {
 		return nil
 	}
 	app, _ := p.Declared()
-	return slices.DeleteFunc(list, func(set api.Setting) bool { return set.In(app) != set.Now })
+	var hold []api.Setting
+	for _, set := range list {
+		if set.In(app) == set.Now {
+			hold = append(hold, set)
+		}
+	}
+	return hold
 }
 
 // keepSettings makes what was set hold in the declarations of an order.
