@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
 )
@@ -27,6 +28,9 @@ type session struct {
 	// noCgroup and noKeeper are of the commands that become or start muster.
 	noCgroup, noKeeper bool
 	resume             bool // of `up`: begin as it was left
+	withConsole        bool // of `up` and `run`: on this terminal
+	// pinned is the project of the console that the command was given in; nil: none.
+	pinned *project.Target
 }
 
 // globalFlags are those of every command.
@@ -180,7 +184,7 @@ func groups() []group {
 		}},
 		{"look", "Look:", []func(*session) *cobra.Command{
 			(*session).statusCommand, (*session).logsCommand, (*session).eventsCommand,
-			(*session).execCommand, (*session).inspectCommand,
+			(*session).execCommand, (*session).inspectCommand, (*session).consoleCommand,
 		}},
 		{"more", "Configuration and more:", []func(*session) *cobra.Command{
 			(*session).validateCommand, (*session).configCommand, (*session).explainCommand,

@@ -1,10 +1,22 @@
 package cli
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/internal/process/apart"
 )
+
+// beside runs a program out of a console, which waits for its end.
+func (s *session) beside(p apart.Program) error {
+	stdin, _ := s.stdin.(*os.File)
+	child, err := apart.Beside(p, stdin)
+	if err != nil {
+		return err
+	}
+	return exitWith(child.Wait())
+}
 
 func (s *session) execCommand() *cobra.Command {
 	return &cobra.Command{
@@ -23,7 +35,11 @@ func (s *session) execCommand() *cobra.Command {
 			if err != nil {
 				return t.Unreachable(err)
 			}
-			return apart.Become(apart.Program{Argv: args[1:], Env: l.Env, Dir: l.Dir, User: l.User, Group: l.Group})
+			p := apart.Program{Argv: args[1:], Env: l.Env, Dir: l.Dir, User: l.User, Group: l.Group}
+			if s.pinned == nil {
+				return apart.Become(p)
+			}
+			return s.beside(p)
 		},
 		ValidArgsFunction: s.completeSelectors,
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/config"
+	"github.com/muster-run/muster/spec"
 )
 
 // serveFlags are of the commands that become or start muster.
@@ -18,11 +19,15 @@ func (s *session) serveFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.noCgroup, "no-cgroup", agent.Variable(s.environ, "MUSTER_NO_CGROUP") != "", "do without cgroups (also MUSTER_NO_CGROUP)")
 	cmd.Flags().BoolVar(&s.noKeeper, "no-keeper", agent.Variable(s.environ, "MUSTER_NO_KEEPER") != "",
 		"run the agent alone: its workers end with it (for debugging; also MUSTER_NO_KEEPER)")
+	cmd.Flags().BoolVar(&s.withConsole, "console", false, "a console on this terminal, in place of what is printed in the foreground")
 }
 
 // foreground makes this process the keeper of the project, whose exit code is that
 // of muster; or, without a keeper, runs the agent in it.
 func (s *session) foreground(ctx context.Context, loaded *config.Loaded) error {
+	if err := s.consoleFits(loaded.Spec); err != nil {
+		return err
+	}
 	b := s.boot(loaded)
 	b.UntilEnded = true
 	if loaded.File != "" {
@@ -33,6 +38,26 @@ func (s *session) foreground(ctx context.Context, loaded *config.Loaded) error {
 		s.printFault(fault.From(err))
 	}
 	return exitWith(code)
+}
+
+// consoleFits refuses --console where there is no terminal for it.
+func (s *session) consoleFits(wanted spec.Spec) error {
+	if !s.withConsole {
+		return nil
+	}
+	if s.noKeeper {
+		return fault.New(fault.Usage, "--console is not possible with --no-keeper").WithFix("open `muster console` in another terminal")
+	}
+	if !s.onTerminal() || !s.out.TTY || agent.Variable(s.environ, "TERM") == "dumb" {
+		return fault.New(fault.Usage, "--console needs a terminal").WithFix("leave it out; `muster console` takes commands from a pipe, too")
+	}
+	for _, a := range wanted.Apps {
+		if a.Stdin == "inherit" {
+			return fault.New(fault.Usage, "--console: %s reads the terminal itself (stdin: inherit)", a.Name).
+				WithFix("leave --console out, and open `muster console` in another terminal")
+		}
+	}
+	return nil
 }
 
 func (s *session) start(b serve.Boot) serve.Start {
@@ -48,7 +73,7 @@ func (s *session) boot(loaded *config.Loaded) serve.Boot {
 	return serve.Boot{
 		Dir:  dir,
 		Spec: loaded.Spec, Key: s.line().Of(loaded).Paths.Key, NoCgroup: s.noCgroup, Program: serve.OwnProgram(os.Args[0]),
-		Resume: s.resume, Verbose: s.flags.verbose, Quiet: s.flags.quiet, NoColour: s.flags.noColour,
+		Resume: s.resume, Console: s.withConsole, Verbose: s.flags.verbose, Quiet: s.flags.quiet, NoColour: s.flags.noColour,
 	}
 }
 

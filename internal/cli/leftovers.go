@@ -3,12 +3,15 @@ package cli
 import (
 	"bufio"
 	"context"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/console"
 )
 
 // leftoversShown is how many processes are named.
@@ -45,8 +48,13 @@ func (s *session) ask(ctx context.Context, question string, otherwise bool) erro
 	}
 	s.err.Printf("%s %s ", question, choice)
 	answered := make(chan string, 1)
-	go func() { // ends with the answer, or with this command
-		answer, err := bufio.NewReader(s.stdin).ReadString('\n')
+	in, done, err := s.keys(ctx)
+	if err != nil {
+		return err
+	}
+	go func() { // ends with the answer, or with ctx
+		defer done()
+		answer, err := bufio.NewReader(in).ReadString('\n')
 		if err != nil && answer == "" {
 			answer = "n"
 		}
@@ -61,4 +69,12 @@ func (s *session) ask(ctx context.Context, question string, otherwise bool) erro
 		s.err.Line("")
 	}
 	return fault.New(fault.Interrupted, "nothing was changed").WithFix("-y answers yes")
+}
+
+// keys is stdin until ctx ends: what is typed later is for who reads next.
+func (s *session) keys(ctx context.Context) (in io.Reader, done func(), err error) {
+	if f, ok := s.stdin.(*os.File); ok {
+		return console.NewInput(ctx, f)
+	}
+	return s.stdin, func() {}, nil
 }

@@ -12,7 +12,7 @@ func (o order) progress() *show.Progress { return show.NewProgress(o.doing, o.go
 
 // follow prints progress to stderr from a second after now until stop is called.
 func (s *session) follow(ctx context.Context, c *client.Client, p *show.Progress) (stop func()) {
-	if s.flags.quiet {
+	if s.flags.quiet || s.pinned != nil && s.onTerminal() { // a console shows the events themselves
 		return func() {}
 	}
 	return talk.Progress(ctx, c, p, func(line string) { s.note("%s", line) })

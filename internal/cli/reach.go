@@ -28,6 +28,9 @@ func (s *session) dial(t project.Target) *client.Client {
 // connect finds the project and makes a client of its agent. That the agent is
 // there shows at the first call.
 func (s *session) connect() (*client.Client, project.Target, error) {
+	if s.pinned != nil && s.flags.config == "" && s.flags.project == "" {
+		return s.dial(*s.pinned), *s.pinned, nil
+	}
 	t, err := s.line().Find()
 	if err != nil {
 		return nil, t, err
@@ -50,5 +53,9 @@ func (s *session) reach(ctx context.Context) (*client.Client, project.Target, er
 
 // line is what this command line says about the project.
 func (s *session) line() project.Line {
-	return project.Line{Config: s.flags.config, Project: s.flags.project, Environ: s.environ}
+	l := project.Line{Config: s.flags.config, Project: s.flags.project, Environ: s.environ}
+	if s.pinned != nil && l.Config == "" && l.Project == "" {
+		l.Config = s.pinned.File
+	}
+	return l
 }

@@ -21,6 +21,9 @@ func (s *session) runCommand() *cobra.Command {
 			"  muster run --restart never -- make test",
 		Args: between(1, -1, "a command behind --"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.notHere("`run`", "add the program to muster.yaml and give `up`, or run it in another terminal"); err != nil {
+				return err
+			}
 			f.Command = args
 			loaded, err := config.FromRun(f, s.environ)
 			if err == nil {

@@ -69,6 +69,10 @@ func (s *session) up(ctx context.Context, flags *upFlags, loaded *config.Loaded)
 		return s.showChanges(spec.Diff(spec.Spec{Project: t.Name, File: loaded.File, Control: loaded.Spec.Control}, loaded.Spec))
 	case running:
 		return s.update(ctx, flags, t, loaded.Spec)
+	case !flags.detach:
+		if err := s.notHere("`up` in the foreground", "`up -d` starts muster in the background"); err != nil {
+			return err
+		}
 	}
 	asking, cancel := interruptible(ctx)
 	err := s.leftovers(asking, t, flags.yes)

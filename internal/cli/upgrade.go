@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/project"
+	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/cli/show"
 )
 
@@ -39,6 +40,9 @@ func (s *session) upgradeCommand() *cobra.Command {
 			defer cancel()
 			ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
+			if s.pinned != nil {
+				s.note("this console stays muster %s; leave it and open another for the new one", serve.Version())
+			}
 			return s.upgrade(ctx, binary)
 		},
 	}

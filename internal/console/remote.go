@@ -40,6 +40,7 @@ func Join(ctx context.Context, place api.ConsolePlace, in *os.File, out io.Write
 		}
 	}()
 	_, err = io.Copy(out, conn)
+	conn.Close() // else what is being typed might wait for it
 	cancel()
 	<-typed
 	done()

@@ -34,6 +34,10 @@ type Options struct {
 	// Environ of the agent, "K=V"; nil: that of this process. LISTEN_*, FDEnv and
 	// ProjectEnv are set by the keeper.
 	Environ []string
+	// Beside is called before the first agent starts, with what starts this program once
+	// more as an aide: on this terminal, in this process group, and not ended with the
+	// workers. end is called when nothing else is left, and waits for it. nil: none.
+	Beside func(start func(process.Command) (*process.Aide, error)) (end func())
 	// Log gets what the keeper has to say to the operator; nil: nothing.
 	Log *slog.Logger
 }
@@ -78,6 +82,15 @@ func run(o Options, t times) int {
 	if err != nil {
 		o.Log.Error("muster cannot start", "error", err)
 		return 1
+	}
+	if o.Beside != nil {
+		own, err := os.Open("/proc/self/exe") // that of the agent may become another
+		if err != nil {
+			o.Log.Warn("nothing can run beside the keeper", "error", err)
+			return r.finish(r.reign())
+		}
+		defer own.Close()
+		defer o.Beside(func(c process.Command) (*process.Aide, error) { return r.direct.StartAide(own, c) })()
 	}
 	return r.finish(r.reign())
 }

@@ -25,6 +25,8 @@ type Boot struct {
 	Resume bool `json:"resume,omitempty"`
 	// Background: what workers print is for the log files alone.
 	Background bool `json:"background,omitempty"`
+	// Console: one on the terminal shows what happens, and not the agent.
+	Console bool `json:"console,omitempty"`
 	// Verbose, Quiet and NoColour are the flags of the command.
 	Verbose  bool `json:"verbose,omitempty"`
 	Quiet    bool `json:"quiet,omitempty"`

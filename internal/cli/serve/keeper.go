@@ -25,6 +25,7 @@ type keeperPlan struct {
 	name, key    string
 	boot, answer int
 	noCgroup     bool
+	console      bool // on the terminal
 }
 
 // argv is what `ps` shows.
@@ -35,6 +36,9 @@ func (p keeperPlan) argv() []string {
 	}
 	if p.noCgroup {
 		argv = append(argv, "--no-cgroup")
+	}
+	if p.console {
+		argv = append(argv, "--console")
 	}
 	return argv
 }
@@ -51,6 +55,7 @@ func parseKeeper(args []string) (p keeperPlan, err error) {
 	flags.IntVar(&p.boot, "boot", -1, "")
 	flags.IntVar(&p.answer, "answer", -1, "")
 	flags.BoolVar(&p.noCgroup, "no-cgroup", false, "")
+	flags.BoolVar(&p.console, "console", false, "")
 	if err := flags.Parse(args[3:]); err != nil {
 		return p, err
 	}
@@ -80,10 +85,14 @@ func RunKeeper(args []string) int {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
 	}
-	return keeper.Run(keeper.Options{
+	o := keeper.Options{
 		Project: p.key, Version: Version(), NoCgroup: p.noCgroup, Files: files, Inherited: sockets,
 		Args: []string{agentWord, p.name}, Log: log,
-	})
+	}
+	if p.console {
+		o.Beside = desk{name: p.name, key: p.key, tty: os.Stdin, log: log}.open
+	}
+	return keeper.Run(o)
 }
 
 // passedOn are the sockets that muster was given by LISTEN_FDS.

@@ -35,9 +35,12 @@ func (r runner) run(ctx context.Context) (code int, began bool, err error) {
 	if err != nil {
 		return fault.ExitCode(err), false, err
 	}
-	wait := console.Show(console.Options{
-		Agent: a, Out: r.out, Err: r.err, Verbose: r.boot.Verbose, Quiet: r.boot.Quiet, LifecycleOnly: r.boot.Background,
-	})
+	wait := func() {}
+	if !r.boot.Console {
+		wait = console.Show(console.Options{
+			Agent: a, Out: r.out, Err: r.err, Verbose: r.boot.Verbose, Quiet: r.boot.Quiet, LifecycleOnly: r.boot.Background,
+		})
+	}
 	code, err = a.Run(ctx)
 	if fault.CodeOf(err) == fault.KeeperLost {
 		return code, true, err // the console would wait for ends that do not come

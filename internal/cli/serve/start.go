@@ -36,7 +36,7 @@ func (s Start) Foreground(ctx context.Context) (int, error) {
 		return 1, err
 	}
 	defer boot.Close()
-	plan := keeperPlan{name: s.Boot.Spec.Project, key: s.Boot.Key, boot: int(boot.Fd()), answer: -1, noCgroup: s.Boot.NoCgroup}
+	plan := keeperPlan{name: s.Boot.Spec.Project, key: s.Boot.Key, boot: int(boot.Fd()), answer: -1, noCgroup: s.Boot.NoCgroup, console: s.Boot.Console}
 	return 1, apart.Renew(plan.argv(), s.Environ, boot)
 }
 

@@ -32,9 +32,6 @@ func Beside(p Program, stdin *os.File) (*Child, error) {
 	return start(path, p, stdin, identity)
 }
 
-// Itself starts this binary beside this process.
-func Itself(p Program, stdin *os.File) (*Child, error) { return start(own(), p, stdin, nil) }
-
 func start(path string, p Program, stdin *os.File, identity *syscall.Credential) (*Child, error) {
 	if stdin == nil {
 		null, err := os.Open(os.DevNull)
@@ -70,6 +67,3 @@ func (c *Child) Wait() int {
 	}
 	return state.ExitCode()
 }
-
-// Signal sends a signal; it is harmless once the program has ended.
-func (c *Child) Signal(sig syscall.Signal) { _ = c.process.Signal(sig) }
