@@ -3,6 +3,8 @@ package peer
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/muster-run/muster/fault"
@@ -17,10 +19,15 @@ type CommandFunc func(ctx context.Context, args map[string]any) (any, error)
 // commands that the process offers.
 type commands struct {
 	mu  sync.Mutex
-	all map[string]*CommandFunc
+	all map[string]*command
 }
 
-func (c *commands) start() { c.all = map[string]*CommandFunc{} }
+type command struct {
+	Command
+	f CommandFunc
+}
+
+func (c *commands) start() { c.all = map[string]*command{} }
 
 // AddCommand offers a command to the console. remove takes it back. One name has one
 // command: a second one replaces it.
@@ -28,7 +35,7 @@ func (p *Peer) AddCommand(ctx context.Context, c Command, f CommandFunc) (remove
 	if err := checkName("the command", c.Name); err != nil {
 		return nil, err
 	}
-	cs, own := &p.commands, &f
+	cs, own := &p.commands, &command{c, f}
 	cs.mu.Lock()
 	cs.all[c.Name] = own
 	cs.mu.Unlock()
@@ -54,16 +61,28 @@ func (p *Peer) Commands(ctx context.Context) ([]Command, error) {
 	return body.Commands, err
 }
 
+// OwnCommands lists what this process offers, by name.
+func (p *Peer) OwnCommands() []Command {
+	c := &p.commands
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]Command, 0, len(c.all))
+	for _, name := range slices.Sorted(maps.Keys(c.all)) {
+		list = append(list, c.all[name].Command)
+	}
+	return list
+}
+
 // RunCommand runs a command that this process offers, as the console would.
 func (p *Peer) RunCommand(ctx context.Context, name string, args map[string]any) (any, error) {
 	c := &p.commands
 	c.mu.Lock()
-	f := c.all[name]
+	own := c.all[name]
 	c.mu.Unlock()
-	if f == nil {
+	if own == nil {
 		return nil, fault.New(fault.UnknownOp, "this process offers no command %q", name).WithFix("`help` lists the commands")
 	}
-	return (*f)(ctx, args)
+	return own.f(ctx, args)
 }
 
 // find is who runs the command of a frame.
@@ -80,6 +99,6 @@ func (c *commands) find(f op.Frame) []*registered {
 		case own == nil:
 			return nil, fault.New(fault.UnknownOp, "this process offers no command %q", call.Name).WithFix("`help` lists the commands")
 		}
-		return (*own)(ctx, call.Args)
+		return own.f(ctx, call.Args)
 	}}}
 }

@@ -7,10 +7,12 @@ import (
 	"testing"
 )
 
-// linked are variables that the linker sets (-X), or that stand for one build.
+// linked are variables that the linker sets (-X), or that stand for one build, or for
+// this process.
 func linked() map[string]string {
 	return map[string]string{
-		"version": "set by the linker for a release",
+		"version":   "set by the linker for a release",
+		"theWorker": "one process has one worker: opening it twice gives it twice (S0.1)",
 	}
 }
 
