@@ -154,6 +154,8 @@ type Exit struct {
 	Planned bool          `json:"planned"`
 	// Lines are the last lines it printed, oldest first, at most 20.
 	Lines []string `json:"lines,omitempty"`
+	// Crash is what it had said of its end itself, cut; nil: nothing.
+	Crash *event.WorkerCrash `json:"crash,omitempty"`
 }
 
 // Order is the body of every action on workers.

@@ -134,6 +134,9 @@ type WorkerExit struct {
 	AfterDisconnect bool `json:"exited_after_disconnect,omitempty"`
 	// Lines are its last lines of output, oldest first, at most 20.
 	Lines []string `json:"lines,omitempty"`
+	// Crash is what it had said of its end itself, cut: the error, and at most 20 lines
+	// of the stack; nil: nothing.
+	Crash *WorkerCrash `json:"crash,omitempty"`
 }
 
 // WorkerHealth is a change of a worker's verdict, or one more failure.

@@ -20,6 +20,10 @@ type Hearing struct {
 	// of the agent receives it again. Such frames have no descriptors to keep: those
 	// that come with it are closed.
 	First func(channel.Frame) bool
+	// Once is asked in the same way of what is not First's; nil: nothing. Such a frame
+	// leaves the socket before the next one is looked at: a successor receives at most
+	// the last one again.
+	Once func(channel.Frame) bool
 	// Rest gets every other frame, its to keep, in order, in a goroutine. The next
 	// frame is looked at when it has returned: only then does this one leave the
 	// socket.
@@ -130,6 +134,8 @@ func (e *Ear) hear() {
 		case e.o.First != nil && e.o.First(f):
 			closeAll(f.FDs)
 			e.conn.Pass()
+		case e.o.Once != nil && e.o.Once(f):
+			closeAll(f.FDs)
 		default:
 			f.Data = bytes.Clone(f.Data)
 			if !e.occupy(func() { e.rest(f) }) {

@@ -77,7 +77,7 @@ func TestCommand(t *testing.T) {
 	want := map[string]string{
 		"NGINX": "3;4;", "A": "app", "B": "slot 9002", "Z": "environ", "URL": "http://x:9900",
 		"PORT": "9002", "PORT_HTTP": "9002", "PORT_DEBUG_X": "9900",
-		"MUSTER_APP": "web", "MUSTER_WORKER": "2", "NODE_APP_INSTANCE": "2", "MUSTER_GENERATION": "5",
+		"MUSTER_APP": "web", "MUSTER_ROLE": "web", "MUSTER_WORKER": "2", "NODE_APP_INSTANCE": "2", "MUSTER_GENERATION": "5",
 		"MUSTER_RELEASE": "7", "MUSTER_NODE": "n1", "PWD": "/srv/releases/7",
 		"NOTIFY_SOCKET": "/run/muster/n", "WATCHDOG_USEC": "3000000",
 	}
@@ -93,7 +93,7 @@ func TestBareWorker(t *testing.T) {
 	a := app("x")
 	a.Ports = []spec.Port{{Name: "", Number: 80}}
 	want := map[string]string{
-		"PORT": "80", "MUSTER_APP": "web", "MUSTER_WORKER": "0", "NODE_APP_INSTANCE": "0",
+		"PORT": "80", "MUSTER_APP": "web", "MUSTER_ROLE": "web", "MUSTER_WORKER": "0", "NODE_APP_INSTANCE": "0",
 		"MUSTER_GENERATION": "0", "MUSTER_RELEASE": "", "PWD": "",
 	}
 	if diff := cmp.Diff(want, envOf(t, Worker{App: a})); diff != "" {

@@ -30,7 +30,7 @@ func TestNodeEnvironment(t *testing.T) {
 		"NODE_CHANNEL_FD": "4", "NODE_UNIQUE_ID": "3", "MUSTER_CHANNEL_FD": "4", "NODE_APP_INSTANCE": "0",
 		"MUSTER_DRAIN_MS": "18000",
 		"NODE_OPTIONS":    "--inspect-port=9232 --require /run/m/preload.cjs",
-		"MUSTER_APP":      "web", "MUSTER_WORKER": "0", "MUSTER_GENERATION": "0", "MUSTER_RELEASE": "", "PWD": "/srv",
+		"MUSTER_APP":      "web", "MUSTER_ROLE": "web", "MUSTER_WORKER": "0", "MUSTER_GENERATION": "0", "MUSTER_RELEASE": "", "PWD": "/srv",
 	}
 	if diff := cmp.Diff(want, env); diff != "" {
 		t.Error(diff)

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
+	"github.com/muster-run/muster/internal/op"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/attempt"
@@ -25,10 +26,11 @@ import (
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/human"
 	"github.com/muster-run/muster/internal/supervisor/pool"
+	"github.com/muster-run/muster/internal/supervisor/voice"
 	"github.com/muster-run/muster/spec"
 )
 
-// Options of a Supervisor. All but Records, Errand and Log are required.
+// Options of a Supervisor. All but Records, Loop, Exchange, Errand and Log are required.
 type Options struct {
 	Project, Node string
 	Starter       process.Starter
@@ -40,6 +42,9 @@ type Options struct {
 	// Loop deals connections and hears the workers of Node.js clusters; nil: there is
 	// no dealing, and no such workers.
 	Loop *handoff.Loop
+	// Exchange is where workers take part in operations; nil: they cannot. It is entered
+	// by New for every worker that is adopted.
+	Exchange op.Exchange
 	// Errand is the key of the project: the value of MUSTER_ERRAND in the
 	// environment of short commands (build, health check, stop), so that what a
 	// dead agent left running of them is found. "": it is not set.
@@ -108,6 +113,7 @@ func New(opts Options) (*Supervisor, error) {
 		return nil, err
 	}
 	attempts.Errand, attempts.Loop, attempts.Brood = opts.Errand, opts.Loop, brood.New
+	attempts.Exchange = opts.Exchange
 	ctx, cancel := context.WithCancel(context.Background())
 	ending, end := context.WithCancel(ctx)
 	s := &Supervisor{
@@ -207,7 +213,7 @@ func (s *Supervisor) Snapshot() []api.App {
 }
 
 // Channels counts what went over the channels of the workers.
-func (s *Supervisor) Channels() attempt.Channels { return s.shared.Attempts.Channels() }
+func (s *Supervisor) Channels() voice.Channels { return s.shared.Attempts.Channels() }
 
 // Doors are the counts of the listeners whose connections are dealt or guarded, by
 // app and address.

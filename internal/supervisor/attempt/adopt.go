@@ -23,6 +23,7 @@ func (a *Attempt) Facts() record.Process {
 		Deadline: a.deadline, Span: a.span, Watchdog: a.watchdog,
 		Passed: a.tracker.Verdict() != health.Starting, Failures: a.tracker.InARow(),
 		Node: a.node.facts(), Forks: a.forks(),
+		Beats: a.pulse.Beats(), Crash: a.crash,
 	}
 }
 
@@ -38,6 +39,7 @@ func Adopt(ctx context.Context, cfg Config, was record.Process) *Attempt {
 	a.needs, a.lineSeen = need.In(was.Needs), was.LineSeen
 	a.stopping, a.asked, a.killed = was.Stopping, was.Asked, was.Killed
 	a.running, a.watchdog, a.wereForks = !was.Started.IsZero(), was.Watchdog, was.Forks
+	a.adopted, a.crash, a.pulse = true, was.Crash, a.newPulse(was.Beats)
 	if a.node != nil {
 		a.node.last = was.Node
 	}
@@ -60,13 +62,13 @@ func (a *Attempt) Resume(proc process.Proc, exited bool) {
 		e := *proc.Exit
 		defer a.post(func() { a.exited(e) })
 	}
+	a.proc = proc
 	a.reattach(proc)
 	if !a.running {
 		a.deadline, a.span = time.Time{}, 0
 		a.runs(proc, a.launched)
 		return
 	}
-	a.proc = proc
 	left := record.Left(a.deadline, a.span)
 	switch {
 	case exited && proc.Exit != nil:
@@ -97,8 +99,11 @@ func (a *Attempt) watchOn(left time.Duration) {
 	if a.readyAt.IsZero() {
 		// What has come since the last look must be seen before it is too late.
 		a.arm(max(left, adoptPatience), a.readyTimeout)
-	} else if a.watchdog > 0 {
-		a.setWatchdog(a.watchdog)
+	} else {
+		a.watchPulse()
+		if a.watchdog > 0 {
+			a.setWatchdog(a.watchdog)
+		}
 	}
 	a.watchNotify()
 	alive := need.AliveFor(a.app)
@@ -118,7 +123,7 @@ func (a *Attempt) reattach(proc process.Proc) {
 	}
 	sh := a.cfg.Shared
 	var torn *fault.Fault
-	if a.channel, torn = sh.adoptChannel(a.id, a.node != nil); torn != nil {
+	if a.channel, torn = sh.lines().Adopt(a.id, a.node != nil); torn != nil {
 		a.post(func() { a.cfg.Events.Torn(torn) })
 	}
 	if a.node != nil {

@@ -15,11 +15,12 @@ import (
 	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
-	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/primary"
+	"github.com/muster-run/muster/internal/supervisor/pulse"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/internal/supervisor/sight"
+	"github.com/muster-run/muster/internal/supervisor/voice"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -85,6 +86,12 @@ type Events struct {
 	Said func(event.WorkerMessage)
 	// Node: a change in the state of a Node.js worker; nil: nobody wants them.
 	Node func(event.WorkerNode)
+	// Heartbeat: it has been silent, or speaks again; nil: nobody wants to know.
+	Heartbeat func(event.WorkerHeartbeat)
+	// Crashed: its own code has failed, and its end follows; nil: nobody wants to know.
+	Crashed func(event.WorkerCrash)
+	// Told: a line about itself for people. Required with Shared.Exchange.
+	Told func(event.WorkerLifecycle)
 	// Warned: something that stopped nothing.
 	Warned func(*fault.Fault)
 }
@@ -137,10 +144,12 @@ type Attempt struct {
 
 	notify  Notifier
 	channel *channel.Conn // nil: none
-	box     *mail.Box     // that others send messages to; nil: no channel
-	meter   mail.Meter    // of its messages; the goroutine's that reads the channel
-	node    *cluster      // nil: it is no worker of a cluster
-	kin     Kin           // nil: it is not its own primary
+	voice   *voice.Voice  // nil: no channel
+	pulse   *pulse.Pulse
+	crash   *event.WorkerCrash // what it has said of its own end; nil: nothing
+	adopted bool               // from an earlier agent
+	node    *cluster           // nil: it is no worker of a cluster
+	kin     Kin                // nil: it is not its own primary
 	showKin func() *api.NodeWorker
 	link    *nodejs.Link // to one that has kin; nil: no channel
 	// wereForks are what an earlier agent has recorded.
@@ -179,6 +188,7 @@ func bare(life context.Context, cfg Config) *Attempt {
 		a.cfg.Primary = nil // it is that of the forks
 	}
 	a.node = newCluster(a.cfg)
+	a.pulse = a.newPulse(false)
 	return a
 }
 
@@ -215,6 +225,9 @@ func (a *Attempt) started(out started, err error) {
 		return
 	}
 	a.notify, a.output, a.channel = out.notify, out.output, out.channel
+	if err == nil {
+		a.proc = out.proc
+	}
 	a.listen(nil)
 	if err != nil {
 		a.cfg.Events.Started(err)
@@ -367,6 +380,7 @@ func (a *Attempt) met(n need.Set) {
 	if a.watchdog > 0 {
 		a.setWatchdog(a.watchdog)
 	}
+	a.watchPulse()
 	a.cfg.Events.Ready()
 }
 
@@ -392,6 +406,7 @@ func (a *Attempt) readyTimeout() {
 // unwatch ends the watchers; sd_notify is still heard.
 func (a *Attempt) unwatch() {
 	a.cancel()
+	a.pulse.Stop()
 	if a.ping != nil {
 		a.ping.Stop()
 	}
@@ -458,35 +473,3 @@ func (a *Attempt) extend(d time.Duration) {
 	}
 	a.arm(d, a.cfg.Events.Late)
 }
-
-// LastLines are the last that the process printed, oldest first, at most 20.
-func (a *Attempt) LastLines() []string {
-	if a.output == nil {
-		return nil
-	}
-	return a.output.Last()
-}
-
-// StopSignal is the name of the signal that its program takes as "end".
-func (a *Attempt) StopSignal() string { return launch.StopSignal(a.app) }
-
-// Running: the process was started (it may have ended since).
-func (a *Attempt) Running() bool { return a.running }
-
-// Proc is the process; only meaningful once Running.
-func (a *Attempt) Proc() process.Proc { return a.proc }
-
-// Number is that of the Config, or the one that was recorded.
-func (a *Attempt) Number() int { return a.cfg.Number }
-
-// PID of the main process, 0 before it was started.
-func (a *Attempt) PID() int { return a.proc.PID }
-
-// StartedAt and ReadyAt are zero before.
-func (a *Attempt) StartedAt() time.Time { return a.startedAt }
-
-// ReadyAt is when it became ready; zero before.
-func (a *Attempt) ReadyAt() time.Time { return a.readyAt }
-
-// Exit is how the main process ended; nil before.
-func (a *Attempt) Exit() *process.Exit { return a.exit }

@@ -11,12 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/channel"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/process/processtest"
 	"github.com/muster-run/muster/internal/supervisor/need"
+	"github.com/muster-run/muster/internal/supervisor/voice"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -91,7 +94,7 @@ func (l *line) attempt(ctx context.Context) *Attempt {
 // open makes the channel of a started process.
 func (l *line) open() {
 	l.Helper()
-	conn, theirs, err := l.shared.openChannel(l.a.id, false)
+	conn, theirs, err := l.shared.lines().Open(l.a.id, false)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -99,6 +102,15 @@ func (l *line) open() {
 	theirs.Close()
 	l.a.channel = conn
 	l.a.listen(nil)
+}
+
+// copyOf is a raw duplicate of a descriptor.
+func copyOf(f *os.File) int {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 func (l *line) next() string {
@@ -131,7 +143,7 @@ func (l *line) receive() string {
 		if err != nil {
 			l.Fatal(err)
 		}
-		closeAll(f.FDs)
+		voice.CloseAll(f.FDs)
 		if !strings.Contains(string(f.Data), `"muster:ping"`) {
 			return string(f.Data)
 		}
@@ -156,7 +168,7 @@ func TestChannelCommands(t *testing.T) {
 	if got := l.receive(); got != `{"cmd":"MUSTER_PONG","id":2}` {
 		t.Errorf("answer %s", got)
 	}
-	if got := l.shared.Channels(); got != (Channels{Commands: 6, Unheard: 1, Heard: 2}) {
+	if got := l.shared.Channels(); got != (voice.Channels{Commands: 6, Unheard: 1, Heard: 2}) {
 		t.Errorf("%+v", got)
 	}
 	l.a.hangUp(false)
@@ -192,7 +204,7 @@ func TestChannelIsAdopted(t *testing.T) {
 	l.a.hangUp(true) // the agent leaves
 	l.send(`{"cmd":"MUSTER_STATUS","text":"two"}`)
 	var torn *fault.Fault
-	if l.a.channel, torn = l.shared.adoptChannel(l.a.id, false); torn != nil || l.a.channel == nil {
+	if l.a.channel, torn = l.shared.lines().Adopt(l.a.id, false); torn != nil || l.a.channel == nil {
 		t.Fatalf("not adopted: %v", torn)
 	}
 	l.a.listen(nil)
@@ -224,7 +236,7 @@ func TestTornChannelIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.a.channel.Close() // as a kill does
-	conn, torn := l.shared.adoptChannel(l.a.id, false)
+	conn, torn := l.shared.lines().Adopt(l.a.id, false)
 	if conn != nil || torn == nil || torn.Code != fault.TornChannel {
 		t.Fatalf("adopted: %v, %v", conn, torn)
 	}
@@ -252,7 +264,7 @@ func TestEndlessLineCutsOff(t *testing.T) {
 		t.Errorf("the worker reads %v", err)
 	}
 	l.gone()
-	if conn, torn := l.shared.adoptChannel(l.a.id, false); conn != nil || torn != nil {
+	if conn, torn := l.shared.lines().Adopt(l.a.id, false); conn != nil || torn != nil {
 		t.Errorf("a successor finds %v, %v", conn, torn)
 	}
 	l.a.hangUp(false)
@@ -270,7 +282,7 @@ func TestPingsWithoutReading(t *testing.T) {
 	if got := l.next(); got != "status still there" {
 		t.Error(got)
 	}
-	if frames, bytes := l.a.channel.Waiting(); frames > answersMax || bytes > 2*answersBytes {
+	if frames, bytes := l.a.channel.Waiting(); frames > 256 || bytes > 2<<20 {
 		t.Errorf("%d frames, %d bytes wait", frames, bytes)
 	}
 	l.a.hangUp(false)
@@ -317,7 +329,7 @@ func TestChannelOfAStartedProcess(t *testing.T) {
 func TestChannelWithoutAProcessIsDropped(t *testing.T) {
 	l := newLine(t)
 	l.open()
-	conn, theirs, err := l.shared.openChannel("web.0.x-9", false)
+	conn, theirs, err := l.shared.lines().Open("web.0.x-9", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,6 @@
 package attempt
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -18,6 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/supervisor/need"
 	"github.com/muster-run/muster/internal/supervisor/primary"
 	"github.com/muster-run/muster/internal/supervisor/record"
+	"github.com/muster-run/muster/internal/supervisor/voice"
 )
 
 const (
@@ -29,8 +27,6 @@ const (
 	leavePatience = 200 * time.Millisecond
 	// alonePatience is the same for one that nobody has told to.
 	alonePatience = 5 * time.Second
-	// lastAnswers bounds the wait for what a worker that has ended had still said.
-	lastAnswers = time.Second
 )
 
 // cluster is the Node.js side of a process: its place among the workers of its
@@ -38,9 +34,7 @@ const (
 type cluster struct {
 	member *primary.Member // nil: there is no channel
 	ear    *handoff.Ear
-	last   *record.Node  // what was recorded last; never changed
-	over   chan struct{} // closed when nothing more comes from the channel
-	pace   mail.Pace
+	last   *record.Node // what was recorded last; never changed
 
 	cut    bool        // it has been judged for what it said
 	turns  bool        // its main script has run
@@ -52,7 +46,7 @@ func newCluster(cfg Config) *cluster {
 	if cfg.Primary == nil {
 		return nil
 	}
-	return &cluster{last: &record.Node{}, over: make(chan struct{}), others: cfg.Before}
+	return &cluster{last: &record.Node{}, others: cfg.Before}
 }
 
 // join makes the process a member of its app's cluster, and hears it from now on.
@@ -60,24 +54,25 @@ func newCluster(cfg Config) *cluster {
 func (a *Attempt) join(was *record.Node) {
 	c, conn := a.node, a.channel
 	link := nodejs.NewLink(conn.Send, a.cfg.Shared.Loop.NextID)
-	link.Count = func() { a.cfg.Shared.channels.odd.Add(1) }
+	link.Count = a.cfg.Shared.counters.Odd
 	a.becomeMember(link, was)
 	if was != nil && was.Gone {
-		close(c.over)
+		a.strike()
 		return
 	}
-	a.newBox(mail.Node{Link: link, Conn: conn})
+	a.speak(mail.Node{Link: link, Conn: conn})
 	member := c.member
 	c.ear = a.cfg.Shared.Loop.Hear(conn, handoff.Hearing{
 		First: func(f channel.Frame) bool { return member.First(f.Data) },
-		Rest:  func(f channel.Frame) { a.rest(conn, f) },
+		Once:  a.voice.First,
+		Rest:  a.rest,
 		End:   a.hungUp,
 	})
 }
 
 func (a *Attempt) becomeMember(link *nodejs.Link, was *record.Node) {
 	a.node.member = a.cfg.Primary.Join(primary.Joining{
-		ID: fmt.Sprintf("%s#%d", a.app.Name, a.cfg.Worker.Slot), Slot: a.cfg.Worker.Slot, Link: link, Was: was,
+		ID: a.name(), Slot: a.cfg.Worker.Slot, Link: link, Was: was,
 		Events: primary.Events{
 			Online:    a.online,
 			Listening: func(s primary.Server) { a.tell("listening", s) },
@@ -103,10 +98,9 @@ func (a *Attempt) goOn(alive time.Duration) {
 
 // rest deals with a frame that is not urgent, in the goroutine of the channel's ear.
 // It returns once what it means is recorded: the frame leaves the socket then.
-func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
+func (a *Attempt) rest(f channel.Frame) {
 	if !strings.HasPrefix(channel.Command(f.Data), "NODE_") {
-		a.plain(conn, f, "")
-		a.node.pace.Keep(a.life, len(f.Data))
+		a.voice.Rest(a.life, f, "")
 		return
 	}
 	msg, err := a.node.member.Take(f)
@@ -115,15 +109,15 @@ func (a *Attempt) rest(conn *channel.Conn, f channel.Frame) {
 		return
 	}
 	if msg.Kind != nodejs.Handle {
-		closeAll(f.FDs) // no other frame has any
+		voice.CloseAll(f.FDs) // no other frame has any
 		a.settled(func() {
 			a.node.member.Heard(msg, nil)
 			a.serversChanged()
 		})
 		return
 	}
-	a.message(msg.Msg, f.FDs, msg.Type)
-	a.node.pace.Keep(a.life, len(f.Data))
+	a.voice.Message(msg.Msg, f.FDs, msg.Type)
+	a.voice.Keep(a.life, len(f.Data))
 }
 
 // judgeChannel: what it said is not what Node.js says, so nothing that it says can
@@ -138,10 +132,7 @@ func (a *Attempt) judgeChannel(err error) {
 
 // hungUp: nothing more comes from its channel.
 func (a *Attempt) hungUp(err error) {
-	defer close(a.node.over)
-	if errors.Is(err, channel.ErrFrameTooLong) {
-		a.cutOff(a.channel)
-	}
+	a.voice.Ended(err, a.life.Err() == nil)
 	a.post(func() {
 		a.gone()
 		switch {
@@ -298,18 +289,6 @@ func (c *cluster) deafen() {
 func (c *cluster) silence() {
 	if c != nil && c.slack != nil {
 		c.slack.Stop()
-	}
-}
-
-// heardOut waits, not for long, for what it had still said.
-func (c *cluster) heardOut(ctx context.Context) {
-	if c == nil || c.ear == nil {
-		return
-	}
-	select {
-	case <-c.over:
-	case <-time.After(lastAnswers):
-	case <-ctx.Done():
 	}
 }
 

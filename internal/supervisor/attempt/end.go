@@ -49,11 +49,11 @@ func (a *Attempt) askToEnd(rules spec.Stop) {
 
 // sendMessage sends stop.message over the channel; false: there is none, or no way.
 func (a *Attempt) sendMessage(text string) bool {
-	if text == "" || a.box == nil {
+	if text == "" || a.voice == nil {
 		return false
 	}
 	data, err := json.Marshal(text)
-	return err == nil && a.box.Carrier.Carry(mail.Letter{Data: data, FD: mail.None}) == nil
+	return err == nil && a.voice.Carrier().Carry(mail.Letter{Data: data, FD: mail.None}) == nil
 }
 
 // sendLast has the stop signal sent when four fifths of the time to end are over.
@@ -139,7 +139,7 @@ func (a *Attempt) Clear(patience time.Duration) {
 
 func (a *Attempt) clear(patience time.Duration) {
 	a.deadline, a.span = time.Now().Add(patience), patience
-	proc, out, node, sig := a.proc, a.output, a.node, unix.SignalNum(a.StopSignal())
+	proc, out, sig := a.proc, a.output, unix.SignalNum(a.StopSignal())
 	groupGone, forksGone := false, false
 	gone := func() {
 		if groupGone && forksGone {
@@ -156,7 +156,7 @@ func (a *Attempt) clear(patience time.Duration) {
 			case <-a.life.Done():
 			}
 		}
-		node.heardOut(a.life)
+		a.voice.HeardOut(a.life)
 		if a.life.Err() != nil {
 			return // a successor clears it
 		}
@@ -210,6 +210,7 @@ func (a *Attempt) Close() {
 // Leave ends everything in this process that hangs on the attempt, for a
 // successor to take it up; no event comes any more.
 func (a *Attempt) Leave() {
+	a.voice.Silence()
 	a.silence()
 	a.node.deafen()
 	a.leaveForks()

@@ -29,7 +29,7 @@ func newHeard(t *testing.T) *line {
 	cfg.Events.Said = func(m event.WorkerMessage) { l.said <- "said " + string(m.Message) }
 	l.a = New(l.a.life, cfg)
 	l.a.running, l.a.needs = true, need.Servers|need.Notify
-	conn, theirs, err := l.shared.openChannel(l.a.id, true)
+	conn, theirs, err := l.shared.lines().Open(l.a.id, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestClusterBadFrames(t *testing.T) {
 	l.wants("node online", "torn E-BAD-CHANNEL", `said {"type":"last"}`)
 	l.worker.Close()
 	l.wants("node disconnected")
-	<-l.a.node.over
+	l.a.voice.HeardOut(t.Context())
 }
 
 // A line without an end closes the channel of a Node.js worker, too.
@@ -140,7 +140,7 @@ func TestClusterIsAdopted(t *testing.T) {
 	was.Started = was.Launched
 	l.a = Adopt(l.a.life, l.a.cfg, was)
 	l.a.needs = need.Servers
-	conn, torn := l.shared.adoptChannel(l.a.id, true)
+	conn, torn := l.shared.lines().Adopt(l.a.id, true)
 	if torn != nil || conn == nil {
 		t.Fatal(torn)
 	}

@@ -63,18 +63,18 @@ func (a *Attempt) ServersReady() { a.met(need.Servers) }
 
 // Carry sends it a message of its program's; nothing when it has no channel.
 func (a *Attempt) Carry(l mail.Letter) error {
-	if a.box == nil {
+	if a.voice == nil {
 		return channel.ErrGone
 	}
-	return a.box.Carrier.Carry(l)
+	return a.voice.Carrier().Carry(l)
 }
 
 // Waiting is what a fork has not read yet.
 func (a *Attempt) Waiting() (frames, bytes int) {
-	if a.box == nil {
+	if a.voice == nil {
 		return 0, 0
 	}
-	return a.box.Carrier.Waiting()
+	return a.voice.Carrier().Waiting()
 }
 
 // Disconnect takes a Node.js worker out of every dealing and tells it to disconnect;

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,11 +18,13 @@ import (
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/listener"
 	"github.com/muster-run/muster/internal/nodejs"
+	"github.com/muster-run/muster/internal/op"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/sdnotify"
 	"github.com/muster-run/muster/internal/supervisor/mail"
 	"github.com/muster-run/muster/internal/supervisor/steps"
+	"github.com/muster-run/muster/internal/supervisor/voice"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,7 +79,10 @@ type Shared struct {
 	nonce  string
 	count  atomic.Uint64
 
-	channels channels
+	// Exchange that processes take part in; nil: there is none.
+	Exchange op.Exchange
+
+	counters voice.Counters
 
 	mu    sync.Mutex
 	exits map[string]func(process.Exit)
@@ -87,14 +93,14 @@ const maxStarts = 8
 
 // NewShared makes the directories below runDir.
 func NewShared(starter process.Starter, store process.Store, runDir string) (*Shared, error) {
-	sockets, spools := filepath.Join(runDir, "n"), filepath.Join(runDir, "o")
-	for _, dir := range []string{sockets, spools} {
+	sockets, spools, own := filepath.Join(runDir, "n"), filepath.Join(runDir, "o"), filepath.Join(runDir, ownDirs)
+	for _, dir := range []string{sockets, spools, own} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fault.New(fault.StateDir, "cannot create %s: %w", dir, err)
 		}
 	}
-	// A worker with a user of its own must reach its notify socket.
-	err := os.Chmod(sockets, 0o711)
+	// A worker with a user of its own must reach its notify socket, and its directory.
+	err := errors.Join(os.Chmod(sockets, 0o711), os.Chmod(own, 0o711))
 	if err == nil {
 		err = nodejs.Install(nodeDir(runDir))
 	}
@@ -150,7 +156,7 @@ func (s *Shared) forget(id string) {
 	s.mu.Unlock()
 	s.Forgotten(id)
 	s.Starter.Ack(id)
-	s.Errands.Go(func() { s.takeNotify(id); s.dropChannel(id) })
+	s.Errands.Go(func() { s.takeNotify(id); s.lines().Drop(id); _ = os.RemoveAll(s.ownDir(id)) })
 }
 
 // takeNotify removes a process's sd_notify socket from the Store.
@@ -170,8 +176,9 @@ func (s *Shared) Drop(name string, keep func(id string) bool) {
 		s.takeNotify(id)
 		_ = os.Remove(s.notifyPath(id))
 	}
-	if id, ok := strings.CutPrefix(name, channelPrefix); ok && !keep(id) {
-		s.dropChannel(id)
+	if id, ok := voice.Of(name); ok && !keep(id) {
+		s.lines().Drop(id)
+		_ = os.RemoveAll(s.ownDir(id))
 	}
 }
 
@@ -242,7 +249,7 @@ func (s starter) start() (out started, err error) {
 		}
 	}
 	var theirs *os.File
-	if out.channel, theirs, err = s.shared.openChannel(s.id, s.cfg.Primary != nil); err != nil {
+	if out.channel, theirs, err = s.shared.lines().Open(s.id, s.cfg.Primary != nil); err != nil {
 		return out, err
 	}
 	if theirs != nil {
@@ -271,9 +278,12 @@ func (s starter) start() (out started, err error) {
 	if theirs != nil {
 		cmd.Files = append(cmd.Files, process.NamedFD{Name: "channel", File: theirs})
 	}
-	uid := os.Geteuid()
+	uid, gid := os.Geteuid(), os.Getegid()
 	if cmd.Identity != nil {
-		uid = int(cmd.Identity.UID)
+		uid, gid = int(cmd.Identity.UID), int(cmd.Identity.GID)
+	}
+	if s.cfg.Fork == nil {
+		s.shared.makeOwnDir(s.id, uid, gid)
 	}
 	notify, err := s.shared.Sys.Notify(w.NotifySocket, uid)
 	if err != nil {

@@ -9,8 +9,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
+	"github.com/muster-run/muster/internal/supervisor/crash"
 	"github.com/muster-run/muster/internal/supervisor/generation"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
@@ -30,9 +32,10 @@ type End struct {
 	App                spec.App
 	Exit               process.Exit
 	StartedAt, ReadyAt time.Time
-	Verdict            *fault.Fault // why muster ended it; nil: it did not
-	Worker             string       // "web#2"
-	Lines              []string     // the last it printed
+	Verdict            *fault.Fault       // why muster ended it; nil: it did not
+	Worker             string             // "web#2"
+	Lines              []string           // the last it printed
+	Crash              *event.WorkerCrash // what it has said of its end itself; nil: nothing
 }
 
 // Judge turns such an end into an accident.
@@ -59,6 +62,12 @@ func Judge(e End) Accident {
 		a.Fault = fault.New(code, "ended with %s %s", generation.ExitText(e.Exit), when).At(where)
 	case !ready && e.App.Type == spec.Service:
 		a.Fault = fault.New(fault.ExitedEarly, "ended with exit code 0 before it was ready").At(where)
+	}
+	if text := crash.Text(e.Crash); text != "" && a.Fault != nil {
+		if e.Verdict == nil {
+			a.Fault.Text += ": " + text
+		}
+		e.Lines = crash.Above(e.Crash, e.Lines)
 	}
 	if a.Fault != nil {
 		a.Fault = a.Fault.WithOutput(e.Lines)

@@ -53,6 +53,7 @@ func (g *Generation) Update(app spec.App) {
 	mine.Restart, mine.Stop, mine.Reload, mine.DependsOn = app.Restart, app.Stop, app.Reload, app.DependsOn
 	mine.Log, mine.Tags, mine.Allow, mine.Labels = app.Log, app.Tags, app.Allow, app.Labels
 	mine.Limits.Memory, mine.Build = app.Limits.Memory, app.Build
+	mine.Heartbeat, mine.Console = app.Heartbeat, app.Console
 	if mine.Health != nil && app.Health != nil {
 		mine.Health = app.Health
 		g.live.Store(app.Health)

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -13,24 +14,48 @@ const (
 )
 
 // Pace slows down a worker that never stops talking: it finds its socket full, and
-// costs the agent little. The zero value is ready; for one goroutine.
+// costs the agent little. The zero value is ready; one caller at a time.
 type Pace struct {
-	from   time.Time // of the second that is counted
-	frames int
+	// Frames may be heard in each Window, and Bytes of a frame count as another one;
+	// 0: 1,000 in a second, and 16 KiB.
+	Frames int
+	Window time.Duration
+	Bytes  int
+
+	from time.Time // of the window that is counted
+	used int
 }
 
-// Keep is called after each frame and waits for the next second when this one is
+// Note counts a frame of so many bytes. left is how long to wait before the next one is
+// heard, as this window is used up; 0: it is not.
+func (p *Pace) Note(now time.Time, size int) (left time.Duration) {
+	window := p.window()
+	if now.Sub(p.from) >= window {
+		p.from, p.used = now, 0
+	}
+	p.used += 1 + size/cmp.Or(p.Bytes, paceBytes)
+	if p.used < cmp.Or(p.Frames, paceFrames) {
+		return 0
+	}
+	return max(0, p.from.Add(window).Sub(now))
+}
+
+// Full says that the present window is used up.
+func (p *Pace) Full(now time.Time) bool {
+	return p.used >= cmp.Or(p.Frames, paceFrames) && now.Sub(p.from) < p.window()
+}
+
+// Keep is called after each frame and waits for the next window when this one is
 // used up, unless ctx ends.
 func (p *Pace) Keep(ctx context.Context, size int) {
-	if now := time.Now(); now.Sub(p.from) >= time.Second {
-		p.from, p.frames = now, 0
-	}
-	p.frames += 1 + size/paceBytes
-	if p.frames < paceFrames {
+	left := p.Note(time.Now(), size)
+	if left == 0 {
 		return
 	}
 	select {
-	case <-time.After(time.Until(p.from.Add(time.Second))):
+	case <-time.After(left):
 	case <-ctx.Done():
 	}
 }
+
+func (p *Pace) window() time.Duration { return cmp.Or(p.Window, time.Second) }

@@ -399,6 +399,7 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 	case !running:
 		return "started", start()
 	case actions[spec.ReloadApp], behind:
+		p.post(func() { p.tell(changes) })
 		return p.roll(ctx, false, func() (*rollout, *fault.Fault) {
 			if len(spec.DiffApp(p.app, app)) == 0 && slices.Equal(p.environ, environ) && !p.ahead(app) {
 				return nil, nil // what was before it in line has brought it
@@ -406,7 +407,10 @@ func (p *Pool) Apply(ctx context.Context, app spec.App, environ []string, change
 			return &rollout{kind: rollReload, want: &generation.Release{App: app, Environ: environ}}, nil
 		})
 	}
-	p.do(func() { p.update(app) })
+	p.do(func() {
+		p.update(app)
+		p.tell(changes)
+	})
 	if actions[spec.ScaleApp] {
 		return p.Scale(ctx, app.Workers, false)
 	}

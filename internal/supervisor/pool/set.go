@@ -15,7 +15,9 @@ func (p *Pool) Set(ctx context.Context, change func(*spec.App)) *fault.Fault {
 	return p.enqueue(ctx, func() *fault.Fault {
 		app := p.app
 		change(&app)
+		changes := spec.DiffApp(p.app, app)
 		p.update(app)
+		p.tell(changes)
 		return nil
 	})
 }

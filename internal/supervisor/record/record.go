@@ -283,6 +283,9 @@ type Process struct {
 	// Passed: the health check has passed once; Failures in a row since.
 	Passed   bool `json:"passed,omitempty"`
 	Failures int  `json:"failures,omitempty"`
+	// Beats: it has sent a sign of life. Crash is what it has said of its own end.
+	Beats bool               `json:"beats,omitempty"`
+	Crash *event.WorkerCrash `json:"crash,omitempty"`
 	// Node is nil for a program that is no Node.js cluster worker.
 	Node *Node `json:"node,omitempty"`
 	// Forks are nil for a program that is not its own primary.

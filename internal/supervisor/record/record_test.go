@@ -46,7 +46,7 @@ func golden() Pool {
 			Process: Process{
 				ID: "web.1.x-1", Launched: at, Started: at, Ready: at, ReadyIn: time.Minute, Needs: "notify,port",
 				LineSeen: true, Stopping: true, Asked: true, Killed: true, Exited: true, Deadline: at,
-				Span: time.Minute, Watchdog: time.Second, Passed: true, Failures: 2,
+				Span: time.Minute, Watchdog: time.Second, Passed: true, Failures: 2, Beats: true, Crash: &event.WorkerCrash{Error: "e", Stack: "s", Type: "T"},
 				Number: 3, Node: &Node{Online: true, Servers: map[string]bool{"k": true}, Asked: true, Left: true, Gone: true},
 				Forks: &Forks{Last: 2, List: []Fork{{Process: Process{ID: "f", Number: 2, Node: &Node{Servers: map[string]bool{"k": true, "l": false}}}, Silent: true}}},
 			},

@@ -101,9 +101,12 @@ func (w *Worker) config() attempt.Config {
 		Events: attempt.Events{
 			Started: w.started, Ready: func() { w.transition(event.Ready, "") }, Failed: w.Condemn,
 			Torn: w.torn, Late: w.late, Exited: w.exited, Gone: w.gone, Probed: w.probed, Status: w.told,
-			Said:   func(m event.WorkerMessage) { w.home.Publish(w, m) },
-			Node:   func(e event.WorkerNode) { w.home.Publish(w, e) },
-			Warned: func(f *fault.Fault) { w.home.Warn(w, f.At(w.At(w.Run.PID()))) },
+			Said:      func(m event.WorkerMessage) { w.home.Publish(w, m) },
+			Node:      func(e event.WorkerNode) { w.home.Publish(w, e) },
+			Warned:    func(f *fault.Fault) { w.home.Warn(w, f.At(w.At(w.Run.PID()))) },
+			Heartbeat: func(e event.WorkerHeartbeat) { w.home.Publish(w, e) },
+			Crashed:   func(e event.WorkerCrash) { w.home.Publish(w, e) },
+			Told:      func(e event.WorkerLifecycle) { w.home.Publish(w, e) },
 		},
 	}
 	if w.Trial && rel.App.Reload.ReadyTimeout > 0 {
@@ -254,7 +257,7 @@ func (w *Worker) gone() {
 	w.Counts.LastExit = &exit
 	w.home.Publish(w, event.WorkerExit{
 		Code: exit.Code, Signal: exit.Signal, Core: w.Run.Exit().Core,
-		Uptime: exit.Uptime, Planned: exit.Planned, Lines: exit.Lines,
+		Uptime: exit.Uptime, Planned: exit.Planned, Lines: exit.Lines, Crash: exit.Crash,
 		ID: w.nodeID(), AfterDisconnect: w.Run.AfterDisconnect() || w.Planned && w.nodeID() != 0,
 	})
 	run := w.Run
@@ -289,6 +292,7 @@ func (w *Worker) report() api.Exit {
 	return api.Exit{
 		PID: e.PID, Code: e.Code, Signal: generation.SignalName(e.Signal), Time: e.Time,
 		Uptime: e.Time.Sub(w.Run.StartedAt()), Planned: w.Planned, Lines: w.lines,
+		Crash: w.Run.Crash(),
 	}
 }
 
@@ -297,6 +301,14 @@ func (w *Worker) told(text string) {
 	if text != w.StatusText {
 		w.StatusText = text
 		w.home.Publish(w, event.WorkerStatus{Text: text})
+	}
+}
+
+// Change takes over what of its app may change under a running process, which is told:
+// changes has one line each, with secrets masked.
+func (w *Worker) Change(app spec.App, changes []string) {
+	if w.Run != nil {
+		w.Run.Change(app, changes)
 	}
 }
 
@@ -335,7 +347,7 @@ func (w *Worker) CountRestart(now time.Time) { w.Counts.Restarts++; w.Counts.Las
 func (w *Worker) judge(run *attempt.Attempt) backoff.Accident {
 	a := backoff.Judge(backoff.End{
 		App: w.Gen.Release.App, Exit: *run.Exit(), StartedAt: run.StartedAt(), ReadyAt: run.ReadyAt(),
-		Verdict: w.EndFault, Worker: w.String(), Lines: w.lines,
+		Verdict: w.EndFault, Worker: w.String(), Lines: w.lines, Crash: run.Crash(),
 	})
 	if a.Fault != nil {
 		w.Fault, w.Counts.LastFault = a.Fault, a.Fault
