@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,13 +19,16 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "as-muster" {
 		os.Exit(cli.Run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
 	}
+	if len(os.Args) > 2 && os.Args[1] == "as-worker" {
+		os.Exit(asWorker(os.Args[2]))
+	}
 	os.Exit(run())
 }
 
 func run() int {
 	rounds := flag.Int("rounds", 5, "how often each measurement is repeated")
 	most := flag.Int("workers", 500, "the largest number of idle workers")
-	only := flag.String("only", "", "measure supervisors or clusters only")
+	only := flag.String("only", "", "measure supervisors, clusters or operations only")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
@@ -39,11 +41,15 @@ func run() int {
 	}
 	b.rounds, b.most = *rounds, *most
 	defer b.stopAll()
-	if *only != "clusters" {
-		err = b.measure()
-	}
-	if err == nil && *only != "supervisors" {
-		err = errors.Join(b.measureClusters(), b.measureBalances())
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"supervisors", b.measure}, {"clusters", b.measureClusters}, {"clusters", b.measureBalances}, {"operations", b.measureOperations},
+	} {
+		if err == nil && (*only == "" || *only == part.name) {
+			err = part.run()
+		}
 	}
 	if err != nil {
 		return fail(err)
@@ -51,6 +57,8 @@ func run() int {
 	b.table.print(os.Stdout)
 	b.clusters.print(os.Stdout)
 	b.balances.print(os.Stdout)
+	b.operations.print(os.Stdout)
+	b.shared.print(os.Stdout)
 	return 0
 }
 
@@ -62,11 +70,14 @@ func fail(err error) int {
 // bench is one run.
 type bench struct {
 	dir, root, prop string
+	own             string // this binary
 	peers           []peer
 	rounds, most    int
 	table           table // of the supervisors
 	clusters        table // of ways to run Node.js workers
 	balances        table // of ways to balance other programs
+	operations      table // of ways to talk with a parent
+	shared          table // of what workers share
 }
 
 // stopAll ends what a failed measurement has left running.
@@ -85,6 +96,9 @@ func prepare(dir string) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{dir: dir, root: filepath.Dir(root), prop: filepath.Join(dir, "prop")}
+	if b.own, err = os.Executable(); err != nil {
+		return nil, err
+	}
 	binary := filepath.Join(dir, "muster")
 	for bin, pkg := range map[string]string{binary: "./cmd/muster", b.prop: "./test/prop"} {
 		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, pkg)

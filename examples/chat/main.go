@@ -36,7 +36,7 @@ type chat struct {
 	fills int
 }
 
-func main() { os.Exit(worker.Run(run)) }
+func main() { os.Exit(worker.Run(worker.Options{}, run)) }
 
 func run(ctx context.Context, w *worker.Worker) error {
 	welcome, err := w.Hello(ctx)
