@@ -71,7 +71,7 @@ func fail(err error) int {
 type bench struct {
 	dir, root, prop string
 	own             string // this binary
-	peers           []peer
+	peers           []rival
 	rounds, most    int
 	table           table // of the supervisors
 	clusters        table // of ways to run Node.js workers
@@ -111,7 +111,7 @@ func prepare(dir string) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("installing PM2: %w", err)
 	}
-	b.peers = []peer{
+	b.peers = []rival{
 		&muster{binary: binary, home: filepath.Join(dir, "m")},
 		&muster{binary: binary, home: filepath.Join(dir, "a"), alone: true},
 		&pm2Peer{program: pm2, home: filepath.Join(dir, "p")},

@@ -28,7 +28,7 @@ func (b *bench) measure() error {
 func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+" …\n", args...) }
 
 // marks is a directory in which each worker that runs makes a file.
-func (b *bench) marks(p peer) (dir string, w workload, err error) {
+func (b *bench) marks(p rival) (dir string, w workload, err error) {
 	dir, err = os.MkdirTemp(b.dir, "marks")
 	return dir, workload{argv: []string{b.prop, "mark", dir}}, err
 }
@@ -43,7 +43,7 @@ func count(dir string) int {
 func (b *bench) replacement() error {
 	note("kill -9 → replacement")
 	r := b.newRow("kill -9 → replacement runs", "ms")
-	dirs := map[peer]string{}
+	dirs := map[rival]string{}
 	for _, p := range b.peers {
 		dir, w, err := b.marks(p)
 		if err != nil {
@@ -124,7 +124,7 @@ func (b *bench) reloads() error {
 	return nil
 }
 
-func reloadOnce(p peer, addr string) (load.Report, error) {
+func reloadOnce(p rival, addr string) (load.Report, error) {
 	run := load.Start(load.Options{Addr: addr, Fresh: 16, Kept: 16})
 	defer run.Stop()
 	if !wait(time.Minute, func() bool { r := run.Report(); return len(r.PIDs()) >= 3 && r.Answers() > 500 }) {
@@ -171,7 +171,7 @@ func (b *bench) crowd() error {
 
 type crowdRows struct{ started, memory, keeper, cpu *row }
 
-func (b *bench) crowdOf(p peer, n int, rows crowdRows) error {
+func (b *bench) crowdOf(p rival, n int, rows crowdRows) error {
 	dir, w, err := b.marks(p)
 	if err != nil {
 		return err

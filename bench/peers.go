@@ -20,9 +20,9 @@ type workload struct {
 	addr, dir string
 }
 
-// peer is one process supervisor. The methods block until the peer's own command
+// rival is one process supervisor. The methods block until the peer's own command
 // is done.
-type peer interface {
+type rival interface {
 	name() string
 	start(workload) error
 	// pids of the processes that supervise.

@@ -30,7 +30,7 @@ func (t *table) newRow(what, unit string) *row {
 // newRow adds a row to the table of the supervisors.
 func (b *bench) newRow(what, unit string) *row { return b.table.newRow(what, unit) }
 
-func (r *row) add(p peer, v float64) { r.note(p.name(), v) }
+func (r *row) add(p rival, v float64) { r.note(p.name(), v) }
 
 func (r *row) note(column string, v float64) { r.values[column] = append(r.values[column], v) }
 
