@@ -13,8 +13,10 @@ func settable() spec.App {
 	a := spec.DefaultApp("web")
 	a.Ports = []spec.Port{{Name: "admin", Number: 9000}}
 	a.Listen = []spec.Listener{
-		{Name: "http", Network: "tcp", Address: "127.0.0.1:8000"}, {Name: "v6", Network: "tcp6", Address: "[::1]:8001"},
-		{Name: "any", Network: "udp", Address: ":53"}, {Name: "sock", Network: "unix", Address: "/run/x:1"},
+		{Name: "http", Network: "tcp", Address: "127.0.0.1:8000"},
+		{Name: "v6", Network: "tcp6", Address: "[::1]:8001"},
+		{Name: "any", Network: "udp", Address: ":53"},
+		{Name: "sock", Network: "unix", Address: "/run/x:1"},
 		{Name: "fd", Network: "fd", Address: "3"},
 	}
 	h := spec.DefaultHealth()

@@ -92,7 +92,7 @@ func (n Notifier) check(c check) {
 	case NotifyEmail:
 		n.checkEmail(c)
 	default:
-		c.err("url", checkOutside(n.URL))
+		c.err(string(n.Type), checkOutside(n.URL)) // as muster.yaml calls it
 	}
 }
 
@@ -104,18 +104,18 @@ func (n Notifier) checkEmail(c check) {
 		c.add("from", "write an address like muster@example.org", "%q is no mail address", n.From)
 	}
 	if len(n.To) == 0 {
-		c.add("to", "write a list of addresses", "nobody is to get the mail")
+		c.add("email", "write a list of addresses", "nobody is to get the mail")
 	}
 }
 
-// checkOutside refuses a URL that would carry a secret over a network in the clear.
+// checkOutside refuses a URL that would carry secrets in the clear; its path is one.
 func checkOutside(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil, u.Host == "", u.Scheme != "http" && u.Scheme != "https":
-		return invalid("%q is no URL: write it like https://example.org/hook", secret.Text(text))
+		return invalid("this is no URL: write it like https://example.org/hook")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return invalid("%q would be sent in the clear: write https://", secret.Text(text))
+		return invalid("what goes to %s would be sent in the clear: write https://", u.Host)
 	}
 	return nil
 }

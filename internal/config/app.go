@@ -86,7 +86,10 @@ func (a *appDraft) ruleFields() []table.Field {
 		table.Key("depends_on", dependsValue{&a.DependsOn}, "", "Apps that must come first: a list of names (wait until ready, or completed for a task), or a map of name to `started`, `ready` or `completed`."),
 		table.Key("log", logValue(&a.Log), "file", "What is done with the output."),
 		table.Key("tags", table.Words(&a.Tags), "", "Words to select the app by: `muster reload tag:edge`."),
-		table.Key("allow", table.Words(&a.Allow), "", "What a worker may ask of muster, such as stop_agent."),
+		table.Key("role", table.Text(&a.Role, "web, worker, or a word of your own"), "web", "What its workers are for, to select by: `muster restart role:worker`. web, worker for jobs, or a word of your own."),
+		table.Key("allow", wordsOf{table.Words(&a.Allow), []string{spec.AllowStopAgent, spec.AllowOrders}}, "", "What its workers may ask of muster, beyond what concerns their own app: stop_agent ends muster itself, orders starts, stops and reloads other apps."),
+		table.Key("heartbeat", heartbeatValue(&a.Heartbeat), "", "How a worker's silence is judged. Its SDK sends a sign of life every fifth of the interval."),
+		table.Key("console", consoleValue(&a.Console), "", "Where workers open a console of their own, on order."),
 		table.Key("labels", table.TextMap(&a.Labels), "", "Free texts, kept for other parts of muster and for your own tools."),
 	}
 }

@@ -203,7 +203,7 @@ func fullWeb(dir string) spec.App {
 	h := spec.DefaultHealth()
 	h.Type, h.URL, h.Interval, h.Failures = "http", "http://127.0.0.1:{{port:metrics}}/", spec.Duration(2*time.Second), 5
 	a := spec.App{
-		Name: "web", Type: spec.Service, Command: []string{"gunicorn", `app:make("x")`, "--fd", "{{fd:http}}"}, Build: []string{"make", "all"},
+		Name: "web", Type: spec.Service, Role: "web", Command: []string{"gunicorn", `app:make("x")`, "--fd", "{{fd:http}}"}, Build: []string{"make", "all"},
 		Dir:     filepath.Join(dir, "current"),
 		Env:     map[string]string{"A": "1", "B": "3", "C": "0x10", "D": "yes", "E": "", "F": "1e3", "G": "010", "Z": "z z"},
 		SlotEnv: map[int]map[string]string{0: {"ROLE": "first"}}, User: "www", Group: "1000", Umask: &umask, Workers: 4,

@@ -42,7 +42,8 @@ func rootFields(s *spec.Spec) []table.Field {
 	return []table.Field{
 		table.Key("version", version{}, "", "The version of the format. Required."),
 		table.Key("name", table.Text(&s.Project, "a name"), "", "The project: it names the state directory and the control socket. Default: the name of the file's directory."),
-		table.Key("control", table.Section(controlFields(&s.Control)), "", "Who may use the control socket besides the owner."),
+		table.Key("control", table.Section(controlFields(&s.Control)), "", "Who may use the control API besides the owner, and where."),
+		table.Key("notify", notifyValue{&s.Notify}, "", "Who is told of what happens: a map of name to URL, or to a map."),
 		table.Key("on_exit", table.Commands(&s.OnExit), "", "Commands that run before muster ends, with MUSTER_REASON, at most 10s each."),
 	}
 }
@@ -51,6 +52,7 @@ func controlFields(c *spec.Control) []table.Field {
 	return []table.Field{
 		table.Key("group", table.Text(&c.Group, "a group"), "", "This group may use it too."),
 		table.Key("mode", table.Mode(&c.Mode), "0600", "Mode of the socket: 0600, or 0660 (the default with group)."),
+		table.Key("listen", table.Text(&c.Listen, "an address such as 127.0.0.1:9009"), "", "A loopback address where apps may be stopped and restarted by HTTP, with the key that `muster session-key` prints; default: nowhere."),
 	}
 }
 

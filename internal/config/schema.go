@@ -52,11 +52,14 @@ func Reference() string {
 		fields []table.Field
 	}{
 		{"control", controlFields(&s.Control)},
+		{"notify, each", notifierFields(&spec.Notifier{})},
 		{"listen, each", listenerFields(&spec.Listener{})},
 		{"ports, each", portFields(&spec.Port{})},
 		{"node", nodeFields(&app.Node)},
 		{"ready", readyFields(&app.Ready)},
 		{"health", healthFields(&h)},
+		{"heartbeat", heartbeatFields(&app.Heartbeat)},
+		{"console", consoleFields(&app.Console)},
 		{"restart", restartFields(&app.Restart)},
 		{"stop", stopFields(&app.Stop)},
 		{"reload", reloadFields(&app.Reload)},

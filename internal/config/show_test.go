@@ -237,6 +237,8 @@ func TestSchemaBad(t *testing.T) {
 		head + "    env: [A=1]", head + "    env: {A: ~}", head + "    env: {A: {}}", head + "    slot_env: {x: {}}", head + "    ports: 8000", head + "    ports: {a: 70000}",
 		head + "    listen: [{name: x}]", head + "    listen: {'a b': 1}", head + "    depends_on: {a: healthy}", head + "    limits: {nice: 50}",
 		head + "    limits: {memory: big}", "version: 1\napps: {web: {command: []}}", head + "    on_exit: []",
+		head + "    allow: all", head + "    heartbeat: fast", head + "    console: {port: x}", head + "    role: [a]",
+		top("notify: {x: mailto:x}"), top("notify: {X: 'https://x'}"), top("notify: {x: {slak: a}}"), top("notify: {x: {command: a, on: never}}"),
 	} {
 		if err := s.Validate(asJSON(t, text)); err == nil {
 			t.Errorf("the schema accepts\n%s", text)
@@ -254,7 +256,8 @@ func every(t *testing.T) map[string]table.Field {
 	s := spec.Spec{Control: spec.Control{Mode: 0o600}}
 	all := map[string]table.Field{}
 	for prefix, fields := range map[string][]table.Field{
-		"": allRootFields(&s), "app": (&appDraft{App: &a}).fields(), "control": controlFields(&s.Control),
+		"": allRootFields(&s), "notify": notifierFields(new(spec.DefaultNotifier("x"))),
+		"heartbeat": heartbeatFields(&a.Heartbeat), "console": consoleFields(&a.Console), "app": (&appDraft{App: &a}).fields(), "control": controlFields(&s.Control),
 		"listen": listenerFields(&spec.Listener{Name: "http", Network: "tcp", Mode: 0o600}), "port": portFields(&spec.Port{Increment: 1}),
 		"ready": readyFields(&a.Ready), "health": healthFields(&h), "restart": restartFields(&a.Restart),
 		"stop": stopFields(&a.Stop), "reload": reloadFields(&a.Reload), "limits": limitFields(&a.Limits), "log": logFields(&a.Log),
