@@ -73,7 +73,7 @@ func (t *Table) Take(id ID, l Limit, tokens float64, now time.Duration) (Taken, 
 		b.full = next
 		taken.Allowed, taken.Moved = true, true
 	}
-	taken.Left = min(l.Burst, max(0, end.minus(later(b.full, at)).float()/b.perToken))
+	taken.Left = max(0, l.Burst-later(b.full, at).minus(at).float()/b.perToken)
 	return taken, nil
 }
 
@@ -158,13 +158,13 @@ func (t *Table) Restore(id ID, s State, now time.Duration) {
 	b := t.buckets[id]
 	full := moment{s.Full, s.Frac}
 	at := moment{ns: int64(now)}
-	sound := s.Full >= 0 && s.PerToken >= 1e9/RateMax && s.PerToken <= float64(FillMax)
+	sound := s.Full >= 0 && s.Full < math.MaxInt64/2 && s.PerToken >= 1e9/RateMax && s.PerToken <= float64(FillMax)
 	switch {
 	case b != nil && sound:
 		b.full, b.perToken = full, s.PerToken
 	case b != nil:
 		b.full = moment{}
-	case sound && full.after(at) && s.Full < math.MaxInt64/2:
+	case sound && full.after(at):
 		t.add(&bucket{id: id, full: full, perToken: s.PerToken}, at)
 	}
 }

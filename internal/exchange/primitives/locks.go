@@ -11,8 +11,7 @@ import (
 // waiting is a call that waits in line for a lock.
 type waiting struct {
 	call Call
-	ctx  context.Context
-	stop func() bool // the watch over ctx
+	stop func() bool // the watch over its ctx
 }
 
 // outcome is what a call that had waited is told.
@@ -60,9 +59,8 @@ func (p *Primitives) acquire(c Call, now time.Duration) (any, error) {
 
 // wait remembers who is in line, until nobody waits for the answer.
 func (p *Primitives) wait(c Call, ticket uint64) {
-	ctx := c.Context()
 	c.Body = nil // it is not ours any more
-	p.waiting[ticket] = &waiting{call: c, ctx: ctx, stop: context.AfterFunc(ctx, func() { p.cancel(ticket) })}
+	p.waiting[ticket] = &waiting{call: c, stop: context.AfterFunc(c.ctx, func() { p.cancel(ticket) })}
 }
 
 // cancel takes a call out of the line.
@@ -145,7 +143,7 @@ func (p *Primitives) settled(o lock.Outcome) (outcome, bool) {
 	now := p.now()
 	w := p.waiting[o.Ticket]
 	delete(p.waiting, o.Ticket)
-	if w == nil || w.ctx.Err() != nil {
+	if w == nil || w.call.ctx.Err() != nil {
 		p.passOn(o, now)
 		return outcome{}, false
 	}

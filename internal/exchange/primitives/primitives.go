@@ -40,10 +40,16 @@ type Call struct {
 	Again bool
 	// Body is valid until the function that Serve was given returns.
 	Body json.RawMessage
-	// Context ends when nobody waits for the answer any more.
-	Context func() context.Context
-	// Reply answers, once. It must not call back.
-	Reply func(body any, err error)
+	Asker
+	ctx context.Context // the Asker's, where it may be long
+}
+
+// Asker is who waits for the answer to a Call; *exchange.Call is one.
+type Asker interface {
+	// Context ends when nobody waits for the answer any more, also after Reply.
+	Context() context.Context
+	// Reply answers, once.
+	Reply(body any, err error)
 }
 
 // Exchange is where calls come from.
@@ -132,11 +138,15 @@ func sinceBoot() time.Duration {
 func (p *Primitives) serve() {
 	for name, act := range map[string]func(Call, time.Duration) (any, error){
 		op.LimiterTake: p.take, op.CounterAdd: p.count, op.CounterGet: p.value,
-		op.LockAcquire: p.acquire, op.LockRenew: p.renew, op.LockRelease: p.release,
+		op.LockRenew: p.renew, op.LockRelease: p.release,
 		op.CacheUse: p.use,
 	} {
 		p.x.Serve(name, func(c Call) { p.answer(c, act) })
 	}
+	p.x.Serve(op.LockAcquire, func(c Call) {
+		c.ctx = c.Context() // not under the mutex: it is the Exchange's
+		p.answer(c, p.acquire)
+	})
 	p.x.Serve(op.CacheDel, func(c Call) { c.Reply(p.invalidate(c, op.CacheDel)) })
 	p.x.Serve(op.CacheDrop, func(c Call) { c.Reply(p.invalidate(c, op.CacheDrop)) })
 	p.x.OnGone(p.gone)
@@ -167,6 +177,9 @@ func (p *Primitives) afterwards(told []outcome) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.ledger.Grown() { // somebody else was faster
+		return
+	}
 	if err := p.snapshot(); err != nil {
 		p.log.Error("the ledger of limiters, locks and counters grows, as it cannot be written anew", "err", err)
 	}
@@ -238,14 +251,13 @@ func (p *Primitives) forget(party string) {
 // that are have entered.
 func (p *Primitives) Settle(present func(party string) bool) {
 	p.mu.Lock()
-	for _, party := range p.parties() {
+	all := p.parties()
+	p.mu.Unlock()
+	for _, party := range all {
 		if !present(party) {
-			p.forget(party)
+			p.gone(party)
 		}
 	}
-	told := p.settle()
-	p.mu.Unlock()
-	p.afterwards(told)
 }
 
 // parties are those of which something is kept, but for clients of the control socket.
