@@ -314,3 +314,49 @@ func TestNumbers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What Once takes is told on the thread, too, in order with all else, and is gone from
+// the socket before the next is looked at: a successor gets at most the last one again.
+func TestEarOnce(t *testing.T) {
+	noLeak(t)
+	h := &heard{}
+	ours, far, err := channel.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(far)
+	copied, err := unix.FcntlInt(uintptr(ours), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(copied)
+	conn := channel.Open(ours, channel.Options{Peek: true, Driven: true})
+	defer conn.Close()
+	hearing := h.hearing()
+	var left []string // in the socket, whenever a frame is told
+	hearing.Once = func(f channel.Frame) bool {
+		if f.Data[0] != 'o' {
+			return false
+		}
+		buf := make([]byte, 100)
+		n, _, err := unix.Recvfrom(copied, buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if err != nil {
+			n = 0
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		left = append(left, strings.ReplaceAll(string(buf[:n]), "\n", " "))
+		h.first = append(h.first, string(f.Data))
+		return true
+	}
+	put(t, far, "h1\no1\no2\nr1\no3\n")
+	loop(t).Hear(conn, hearing)
+	h.want(t, "h1 o1 o2 o3", "r1/0", 0)
+	if got, want := strings.Join(left, "|"), "h1 o1 o2 r1 o3 |o2 r1 o3 |o3 "; got != want {
+		t.Errorf("in the socket: %q, want %q", got, want)
+	}
+	eventually(t, "the socket is empty", func() bool {
+		_, _, err := unix.Recvfrom(copied, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return errors.Is(err, unix.EAGAIN)
+	})
+}

@@ -34,3 +34,23 @@ func TestPace(t *testing.T) {
 		}
 	})
 }
+
+// A pace of one's own; Full tells without waiting.
+func TestPaceOfOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := Pace{Frames: 10, Window: 100 * time.Millisecond, Bytes: 100}
+		for range 8 {
+			if left := p.Note(time.Now(), 99); left != 0 || p.Full(time.Now()) {
+				t.Fatal(left)
+			}
+		}
+		<-time.After(40 * time.Millisecond)
+		if left := p.Note(time.Now(), 100); left != 60*time.Millisecond || !p.Full(time.Now()) {
+			t.Error(left)
+		}
+		<-time.After(60 * time.Millisecond)
+		if p.Full(time.Now()) || p.Note(time.Now(), 0) != 0 {
+			t.Error("the next window is full")
+		}
+	})
+}

@@ -75,7 +75,7 @@ func (p *Pulse) Beat() {
 		return
 	}
 	now := time.Now()
-	first, since := !p.beats, now.Sub(p.from)
+	first, since := !p.beats, p.age(now)
 	p.beats, p.last = true, now
 	if first {
 		p.events.First()
@@ -182,14 +182,22 @@ func (p *Pulse) look(now time.Time) {
 		p.arm(interval)
 	case !p.silent:
 		p.silent = true
-		p.events.Silent(p.last, age)
+		p.events.Silent(p.last, p.age(now))
 		p.arm(kill)
 	case age >= kill:
 		p.over = true
-		p.events.Dead(p.last, age)
+		p.events.Dead(p.last, p.age(now))
 	default:
 		p.arm(kill)
 	}
+}
+
+// age of the latest sign of life, as far as this agent knows. p.mu is held.
+func (p *Pulse) age(now time.Time) time.Duration {
+	if p.last.IsZero() {
+		return now.Sub(p.from)
+	}
+	return now.Sub(p.last)
 }
 
 // next is what a silence that counts from now on comes to first. p.mu is held.
