@@ -17,9 +17,10 @@ type Party struct {
 	Lifecycle func(text string)
 	// Settings it acts on.
 	Settings Settings
-	// Send puts a frame on its way; it never blocks and is safe for concurrent use.
+	// Send puts a frame on its way; it never blocks and is safe for concurrent use. It
+	// must not change the frame (others get the same), keep it, or use the Exchange.
 	Send func(frame []byte) error
-	// Waiting is how much it has not read yet.
+	// Waiting is how much it has not read yet. It must not use the Exchange either.
 	Waiting func() (frames, bytes int)
 }
 
