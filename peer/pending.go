@@ -57,6 +57,9 @@ func (p *Peer) begin(f op.Frame, told func(op.Frame)) (*pending, error) {
 
 // put sends a frame. a.order is held.
 func (p *Peer) put(f op.Frame) error {
+	if over := p.ended.Load(); over != nil {
+		return over
+	}
 	a := &p.asked
 	a.buf = f.Append(a.buf[:0])
 	err := p.wire.Send(a.buf)

@@ -44,6 +44,7 @@ func plain(line []byte) []byte {
 // end is the end of the Wire.
 func (p *Peer) end(err error) {
 	p.ended.CompareAndSwap(nil, wireFault(err))
+	_ = p.wire.Close() // why it has ended is known
 	p.asked.end(p.ended.Load())
 	p.caches.forget()
 	p.subs.end()
