@@ -47,7 +47,10 @@ func (e environment) channel() (fd int, ok bool) {
 
 // forgetChannel keeps programs that this one starts from taking the channel for theirs.
 func forgetChannel() {
-	for _, name := range []string{"MUSTER_CHANNEL_FD", "NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "NODE_CHANNEL_SERIALIZATION_MODE"} {
+	for _, name := range []string{
+		"MUSTER_CHANNEL_FD", "MUSTER_DEALT", "MUSTER_COUNT",
+		"NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "NODE_CHANNEL_SERIALIZATION_MODE",
+	} {
 		_ = os.Unsetenv(name) // fails only for names that are none
 	}
 }

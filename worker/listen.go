@@ -79,6 +79,12 @@ func (w *Worker) Listen(network, address string) (net.Listener, error) {
 		l, err := net.Listen(network, address)
 		return l, bindFault(address, err)
 	}
+	l, err := s.listener()
+	return l, bindFault(address, err)
+}
+
+// listener is one on a copy of the socket.
+func (s *socket) listener() (net.Listener, error) {
 	f, err := s.file()
 	if err != nil {
 		return nil, err
@@ -88,7 +94,7 @@ func (w *Worker) Listen(network, address string) (net.Listener, error) {
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // the file is muster's
 	}
-	return l, bindFault(address, err)
+	return l, err
 }
 
 // ListenPacket is Listen for datagrams.

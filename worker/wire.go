@@ -44,6 +44,9 @@ func (x *wire) Receive(ctx context.Context) ([]byte, error) {
 	for {
 		f, err := x.w.conn.Receive(ctx)
 		if err != nil {
+			if x.w.deal != nil {
+				x.w.deal.close()
+			}
 			return nil, fault.New(fault.AgentUnreachable, "the channel to muster has ended: %w", err)
 		}
 		if x.w.sort(f) {
