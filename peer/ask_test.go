@@ -83,13 +83,13 @@ func TestRequestRefused(t *testing.T) {
 		body any
 		want fault.Code
 	}{
-		"10 MB":           {within(t), "x", strings.Repeat("x", 10<<20), fault.TooLarge},
-		"no JSON":         {within(t), "x", func() {}, fault.Usage},
-		"broken JSON":     {within(t), "x", json.RawMessage("{"), fault.Usage},
-		"no op":           {within(t), "", nil, fault.Usage},
-		"a long op":       {within(t), strings.Repeat("x", op.NameMax+1), nil, fault.Usage},
-		"ended before":    {ended, "x", nil, fault.Interrupted},
-		"a circle":        {deep, "x", nil, fault.TooDeep},
+		"10 MB":        {within(t), "x", strings.Repeat("x", 10<<20), fault.TooLarge},
+		"no JSON":      {within(t), "x", func() {}, fault.Usage},
+		"broken JSON":  {within(t), "x", json.RawMessage("{"), fault.Usage},
+		"no op":        {within(t), "", nil, fault.Usage},
+		"a long op":    {within(t), strings.Repeat("x", op.NameMax+1), nil, fault.Usage},
+		"ended before": {ended, "x", nil, fault.Interrupted},
+		"a circle":     {deep, "x", nil, fault.TooDeep},
 	} {
 		if err := p.Request(tc.ctx, "web", tc.op, tc.body, nil); fault.CodeOf(err) != tc.want {
 			t.Errorf("%s: got %v, want %s", name, err, tc.want)
@@ -236,7 +236,9 @@ func TestEnvelope(t *testing.T) {
 	}
 	p, a := join(t, Options{})
 	for _, message := range []any{
-		hello{"say", "hi"}, &hello{"say", "hi"}, map[string]any{"op": "say", "text": "hi"},
+		hello{"say", "hi"},
+		&hello{"say", "hi"},
+		map[string]any{"op": "say", "text": "hi"},
 		`{"text":"hi","op":"say"}`, []byte(`{"text":"hi","op":"say"}`), json.RawMessage(` {"op":"say","text":"hi"}`),
 	} {
 		if err := p.Post(within(t), "web", message); err != nil {

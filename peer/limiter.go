@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"math"
 	"time"
 
@@ -167,9 +166,4 @@ func (c *Counter) ask(ctx context.Context, opName string, n int64) (int64, error
 	var v op.Value
 	err := c.p.primitive(ctx, opName, op.CounterBody{Name: c.name, Add: n}, &v)
 	return v.Value, err
-}
-
-// isOver says that the Peer, not the request, has failed.
-func isOver(err error) bool {
-	return errors.Is(err, context.Canceled) || fault.CodeOf(err) == fault.AgentUnreachable
 }

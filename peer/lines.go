@@ -33,6 +33,7 @@ type lines struct {
 
 	mu     sync.Mutex
 	unsent []byte
+	hand   int // bytes that are being written
 	spare  []byte
 	bell   chan struct{}
 	once   sync.Once
@@ -48,8 +49,8 @@ func (l *lines) Send(line []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.unsent)+len(line) >= unsentMax {
-		return fault.New(fault.ChannelFull, "%d bytes wait for muster to read them", len(l.unsent)).WithFix("send less at a time")
+	if waits := len(l.unsent) + l.hand; waits+len(line) >= unsentMax {
+		return fault.New(fault.ChannelFull, "%d bytes wait for muster to read them", waits).WithFix("send less at a time")
 	}
 	l.unsent = append(append(l.unsent, line...), '\n')
 	select {
@@ -69,13 +70,14 @@ func (l *lines) write() {
 		}
 		l.mu.Lock()
 		batch := l.unsent
-		l.unsent, l.spare = l.spare[:0], nil
+		l.unsent, l.spare, l.hand = l.spare[:0], nil, len(batch)
 		l.mu.Unlock()
 		if _, err := l.stream.Write(batch); err != nil {
 			l.Close() // Receive says why
 			return
 		}
 		l.mu.Lock()
+		l.hand = 0
 		if cap(batch) <= 1<<20 {
 			l.spare = batch
 		}

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"sync"
 	"time"
 
@@ -12,10 +13,14 @@ import (
 
 const (
 	// leaseDefault is how long a lock is held beyond its owner's last sign.
-	leaseDefault = 10 * time.Second
+	leaseDefault       = 10 * time.Second
+	leaseMin, leaseMax = 100 * time.Millisecond, 24 * time.Hour
 	// lockWait is how long one request waits for a lock; then it is asked again.
 	lockWait = time.Hour
 )
+
+// errReleased ends what is done while a lock is held.
+var errReleased = errors.New("the lock was given back")
 
 // LockOptions of a Lock.
 type LockOptions struct {
@@ -82,6 +87,9 @@ func (l *Lock) ask(ctx context.Context, token string, wait time.Duration) (*Held
 	if err := checkName("the lock", l.name); err != nil {
 		return nil, "", err
 	}
+	if l.o.Lease < leaseMin || l.o.Lease > leaseMax {
+		return nil, "", fault.New(fault.Usage, "a lease of %v", l.o.Lease).WithFix("write a lease from 100ms to 24h, or 0 for 10s")
+	}
 	asked, stop := context.WithTimeout(ctx, wait+askPrimitive)
 	defer stop()
 	var got op.Held
@@ -144,18 +152,17 @@ func (h *Held) Lost() <-chan struct{} { return h.ctx.Done() }
 
 // Err is why it is not held any more; nil while it is, and after Release.
 func (h *Held) Err() error {
-	err := context.Cause(h.ctx)
-	if err == nil || isOver(err) && h.l.p.Err() == nil {
-		return nil
+	if err := context.Cause(h.ctx); !errors.Is(err, errReleased) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Release gives the lock back; the next in line has it at once. Calling it again, or
 // when the lock is lost, is harmless.
 func (h *Held) Release() {
 	h.once.Do(func() {
-		h.end(context.Canceled)
+		h.end(errReleased)
 		<-h.done
 		h.l.p.tell(op.LockRelease, op.LockBody{Name: h.l.name, Token: h.token})
 	})

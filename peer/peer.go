@@ -79,7 +79,7 @@ type Peer struct {
 	log  *slog.Logger
 
 	ctx    context.Context // of all that runs for it; ended by Close and the wire
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	read   chan struct{} // closed when nothing is read any more
 	ended  atomic.Pointer[fault.Fault]
 
@@ -106,7 +106,7 @@ func New(w Wire, o Options) *Peer {
 		o.Log = slog.Default()
 	}
 	p := &Peer{o: o, wire: w, log: o.Log, read: make(chan struct{}), welcome: make(chan struct{})}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.asked.start(time.Now())
 	p.heard.start(o.Handlers)
 	p.subs.start()

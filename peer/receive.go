@@ -11,7 +11,6 @@ import (
 // receive reads the Wire to its end. It runs no code of the program.
 func (p *Peer) receive() {
 	defer close(p.read)
-	defer p.cancel()
 	for {
 		line, err := p.wire.Receive(p.ctx)
 		if err != nil {
@@ -45,6 +44,7 @@ func plain(line []byte) []byte {
 func (p *Peer) end(err error) {
 	p.ended.CompareAndSwap(nil, wireFault(err))
 	_ = p.wire.Close() // why it has ended is known
+	p.cancel(p.ended.Load())
 	p.asked.end(p.ended.Load())
 	p.caches.forget()
 	p.subs.end()
