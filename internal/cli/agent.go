@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/serve"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 // agentCommand is what the keeper starts.
@@ -17,7 +18,7 @@ func (s *session) agentCommand() *cobra.Command {
 	var check bool
 	cmd := &cobra.Command{
 		Use: "agent [NAME]", Short: "Run as the agent of a keeper (started by muster itself)", Hidden: true,
-		Args: between(0, 1, "the project's name"),
+		Args: usage.Between(0, 1, "the project's name"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if check {
 				return s.tellAbilities()

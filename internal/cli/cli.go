@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,7 @@ import (
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
-	"github.com/muster-run/muster/spec"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 // session is one run of the command line.
@@ -58,7 +57,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []str
 		out: show.NewPrinter(stdout, get, noColour), err: show.NewPrinter(stderr, get, noColour),
 	}
 	root := s.root()
-	root.SetArgs(negatives(args))
+	root.SetArgs(usage.Negatives(args))
 	root.SetIn(stdin)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
@@ -100,27 +99,9 @@ func (s *session) finish(err error) int {
 }
 
 // printFault prints an error.
-func (s *session) printFault(f *fault.Fault) { s.printAs(s.err.Paint(show.Red, "error:"), f) }
+func (s *session) printFault(f *fault.Fault) { s.err.Error(f) }
 
-func (s *session) warn(f fault.Fault) { s.printAs(s.err.Paint(show.Yellow, "warning:"), &f) }
-
-// printAs prints what kind of thing it is, where, what and the code on one line,
-// then the last output and what to do, indented.
-func (s *session) printAs(kind string, f *fault.Fault) {
-	var b strings.Builder
-	b.WriteString(kind + " ")
-	if f.Where != "" && !strings.HasPrefix(f.Text+" ", f.Where+" ") && !strings.HasPrefix(f.Text, f.Where+":") {
-		b.WriteString(f.Where + ": ")
-	}
-	b.WriteString(f.Text + " " + s.err.Paint(show.Dim, "("+string(f.Code)+")") + "\n")
-	for _, line := range f.Output {
-		b.WriteString("  " + s.err.Paint(show.Dim, "|") + " " + line + "\n")
-	}
-	if f.Fix != "" {
-		b.WriteString("  " + s.err.Paint(show.Dim, "fix:") + " " + f.Fix + "\n")
-	}
-	s.err.Printf("%s", b.String())
-}
+func (s *session) warn(f fault.Fault) { s.err.Warning(f) }
 
 // note prints a line for people, unless -q was given.
 func (s *session) note(format string, args ...any) {
@@ -142,12 +123,12 @@ func (s *session) root() *cobra.Command {
 		Long: "muster runs any server program as a supervised pool of worker processes and\n" +
 			"replaces them without dropping a request.",
 		SilenceUsage: true, SilenceErrors: true,
-		Args:              s.noSuchCommand,
+		Args:              usage.NoSuchCommand,
 		RunE:              func(*cobra.Command, []string) error { return s.welcome() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return s.checkFormat() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return s.format().Check() },
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.SetFlagErrorFunc(flagFault)
+	root.SetFlagErrorFunc(usage.FlagFault)
 	s.globalFlags(root.PersistentFlags())
 	for _, g := range groups() {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
@@ -215,48 +196,4 @@ func (s *session) welcome() error {
 
 `+"`muster help` lists all commands, `muster help COMMAND` explains one.\n")
 	return nil
-}
-
-// noSuchCommand refuses what is no command, with what it may have meant.
-func (s *session) noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	f := fault.New(fault.Usage, "there is no command %q", args[0]).WithFix("`muster help` lists the commands")
-	var known []string
-	for _, c := range cmd.Commands() {
-		if !c.Hidden {
-			known = append(append(known, c.Name()), c.Aliases...)
-		}
-	}
-	if like := spec.Nearest(args[0], known); like != "" {
-		f = f.WithFix("did you mean `muster " + like + "`?")
-	}
-	return f
-}
-
-// flagFault turns a flag error into a usage fault with what it may have meant.
-func flagFault(cmd *cobra.Command, err error) error {
-	f := fault.New(fault.Usage, "%w", err).WithFix("see `" + cmd.CommandPath() + " --help`")
-	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
-		return f
-	}
-	if len(unknown.GetSpecifiedName()) > 1 {
-		f = fault.New(fault.Usage, "`%s` has no flag --%s", cmd.CommandPath(), unknown.GetSpecifiedName()).WithFix(f.Fix)
-		if like := closestFlag(cmd, unknown.GetSpecifiedName()); like != "" {
-			return f.WithFix("did you mean --" + like + "?")
-		}
-	}
-	return f
-}
-
-func closestFlag(cmd *cobra.Command, name string) string {
-	var known []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			known = append(known, f.Name)
-		}
-	})
-	return spec.Nearest(name, known)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	_ "embed"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +10,8 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/pick"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 // completionPatience bounds the question to the agent: a shell waits for it.
@@ -28,7 +28,7 @@ func (s *session) completionCommand() *cobra.Command {
 		Use: "completion bash|zsh|fish", Short: "Print a script that completes commands and apps",
 		Example: "  source <(muster completion bash)\n  muster completion zsh > \"${fpath[1]}/_muster\"\n" +
 			"  muster completion fish | source",
-		Args:      exactly(1, "a shell: "+strings.Join(shells, ", ")),
+		Args:      usage.Exactly(1, "a shell: "+strings.Join(shells, ", ")),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
@@ -69,24 +69,7 @@ func (s *session) selectors(ctx context.Context, word string) []string {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	apps := s.knownApps(ctx)
-	list := []string{}
-	for _, a := range apps {
-		list = append(list, a.Name)
-		for _, tag := range a.Tags {
-			list = append(list, "tag:"+tag)
-		}
-		if strings.Contains(word, "#") {
-			for _, w := range a.Workers {
-				list = append(list, show.WorkerName(w.App, w.Slot))
-			}
-		}
-	}
-	if len(apps) > 0 {
-		list = append(list, "all")
-	}
-	slices.Sort(list)
-	return slices.DeleteFunc(slices.Compact(list), func(name string) bool { return !strings.HasPrefix(name, word) })
+	return pick.Candidates(s.knownApps(ctx), word)
 }
 
 func (s *session) knownApps(ctx context.Context) []api.App {
@@ -101,13 +84,5 @@ func (s *session) knownApps(ctx context.Context) []api.App {
 	if err != nil {
 		return nil
 	}
-	var apps []api.App
-	for _, a := range loaded.Spec.Apps {
-		app := api.App{Name: a.Name, Tags: a.Tags}
-		for slot := range a.Workers {
-			app.Workers = append(app.Workers, api.Worker{App: a.Name, Slot: slot})
-		}
-		apps = append(apps, app)
-	}
-	return apps
+	return pick.Declared(loaded.Spec)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
 )
@@ -14,12 +15,12 @@ func (s *session) configCommand() *cobra.Command {
 		Use: "config", Short: "Show the configuration, its schema, or what differs",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage(cmd, "`muster config` knows show, schema and diff, not %q", args[0])
+				return usage.Wrong(cmd, "`muster config` knows show, schema and diff, not %q", args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage(cmd, "`muster config` needs one of show, schema and diff")
+			return usage.Wrong(cmd, "`muster config` needs one of show, schema and diff")
 		},
 	}
 	cmd.AddCommand(s.configShow(), s.configSchema(), s.configDiff())
@@ -32,13 +33,13 @@ func (s *session) configShow() *cobra.Command {
 		Use: "show", Short: "Print the effective configuration, secrets masked",
 		Long: "Show prints what muster.yaml means with every default filled in. Values that look\n" +
 			"like secrets are masked. --origin adds where each value comes from.",
-		Args: exactly(0, "nothing"),
+		Args: usage.Exactly(0, "nothing"),
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := s.line().Load()
 			if err != nil {
 				return err
 			}
-			if s.format() != formatYAML {
+			if s.format() != show.FormatYAML {
 				if done, err := s.printData(loaded.Spec.Masked()); done || err != nil {
 					return err
 				}
@@ -54,7 +55,7 @@ func (s *session) configShow() *cobra.Command {
 func (s *session) configSchema() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON schema of muster.yaml",
-		Args: exactly(0, "nothing"),
+		Args: usage.Exactly(0, "nothing"),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := s.out.Write(config.Schema())
 			return err
@@ -65,7 +66,7 @@ func (s *session) configSchema() *cobra.Command {
 func (s *session) configDiff() *cobra.Command {
 	return &cobra.Command{
 		Use: "diff", Short: "Show what `muster up` would change",
-		Args: exactly(0, "nothing"),
+		Args: usage.Exactly(0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := s.line().Load()
 			if err != nil {

@@ -19,7 +19,9 @@ import (
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/live"
 	"github.com/muster-run/muster/internal/cli/project"
+	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/internal/console"
 )
 
@@ -34,7 +36,7 @@ func (s *session) consoleCommand() *cobra.Command {
 			"With APP#N it connects you with the console that the worker itself opens for you: that of\n" +
 			"its SDK, in its own process.",
 		Example: "  muster console\n  echo 'reload web' | muster console\n  muster console 'web#1'",
-		Args:    between(0, 1, "one worker, APP#N"),
+		Args:    usage.Between(0, 1, "one worker, APP#N"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1:
@@ -100,14 +102,27 @@ func (s *session) terminal(ctx context.Context, o console.Options, c *commander)
 	if err != nil {
 		return fault.New(fault.Internal, "the console cannot have the terminal: %w", err)
 	}
+	over := make(chan os.Signal, 1)
+	signal.Notify(over, serve.SessionOver)
+	o.Over = over
 	code := console.Terminal(ctx, o, tty)
-	if err := back(); err != nil || ctx.Err() != nil || !view.Runs() {
+	err = back()
+	if !view.Runs() {
+		s.note("%s has ended", c.t.Name)
+	}
+	if err != nil || ctx.Err() != nil || !view.Runs() {
 		return exitWith(code)
 	}
-	signal.Ignore(os.Interrupt) // it is for the session, in whose group this is again
+	signal.Reset(serve.SessionOver) // nothing is left to do before the end
+	signal.Ignore(os.Interrupt)     // it is for the session, in whose group this is again
 	s.note("left the console: Ctrl-C ends the session, `muster console` opens another")
 	view.Fresh = true
-	return view.Follow(ctx, func(line string) { s.err.Line("%s", line) })
+	view.Follow(ctx, func(line string) {
+		if line != "" {
+			s.err.Line("%s", line)
+		}
+	})
+	return nil
 }
 
 // commander carries out the commands of a console, each with the whole tree of
@@ -135,13 +150,10 @@ func (c *commander) session() *session {
 
 // Run implements console.Commander.
 func (c *commander) Run(ctx context.Context, args []string) int {
-	if len(args) > 1 && args[0] == "muster" {
-		args = args[1:]
-	}
 	c.locate(ctx)
 	n := c.session()
 	root := n.root()
-	root.SetArgs(negatives(args))
+	root.SetArgs(usage.Negatives(args))
 	root.SetIn(n.stdin)
 	root.SetOut(n.out)
 	root.SetErr(n.err)

@@ -8,6 +8,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 func (s *session) downCommand() *cobra.Command {
@@ -17,7 +18,7 @@ func (s *session) downCommand() *cobra.Command {
 		Use: "down", Short: "Stop everything and end the agent",
 		Long: "Down stops all apps in reverse order of depends_on, waits until nothing of them is\n" +
 			"left, runs the on_exit hooks, and ends the agent. Exit code 3 when none runs.",
-		Args: exactly(0, "nothing"),
+		Args: usage.Exactly(0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.down(cmd, flags, request) },
 	}
 	flags.register(cmd)

@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 func (s *session) eventsCommand() *cobra.Command {
@@ -19,7 +20,7 @@ func (s *session) eventsCommand() *cobra.Command {
 		Long: "Events prints the facts that the agent has kept, oldest first; -f goes on with new ones.\n" +
 			"-o jsonl prints them whole; their seq is what --after takes.",
 		Example: "  muster events\n  muster events -f -o jsonl --after 120",
-		Args:    exactly(0, "nothing"),
+		Args:    usage.Exactly(0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return s.events(cmd.Context(), after, follow)
 		},
@@ -49,7 +50,7 @@ func (s *session) events(ctx context.Context, after uint64, follow bool) error {
 
 // printEvent prints one event in the chosen format.
 func (s *session) printEvent(n *show.Narrator) func(event.Event) error {
-	whole := s.format() == formatJSON || s.format() == formatJSONL
+	whole := s.format().Lines()
 	return func(e event.Event) error {
 		if whole {
 			text, err := json.Marshal(e)

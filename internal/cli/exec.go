@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/internal/process/apart"
 )
 
@@ -25,7 +26,7 @@ func (s *session) execCommand() *cobra.Command {
 			"that a worker of the app has. Its exit code is passed on. It is no worker: muster does\n" +
 			"not watch it, and it gets no listening sockets.",
 		Example: "  muster exec web -- env\n  muster exec web#2 -- ./manage.py shell",
-		Args:    between(2, -1, "an app and, behind --, a command"),
+		Args:    usage.Between(2, -1, "an app and, behind --, a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, t, err := s.connect()
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/cli/talk"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 func (s *session) inspectCommand() *cobra.Command {
@@ -16,7 +17,7 @@ func (s *session) inspectCommand() *cobra.Command {
 		Long: "Inspect makes a running Node.js worker open its debugger (SIGUSR1) and prints where it\n" +
 			"listens: on this host only, until the worker ends. Each worker has a port of its own.",
 		Example: "  muster inspect 'web#1'",
-		Args:    exactly(1, "one worker, APP#N"),
+		Args:    usage.Exactly(1, "one worker, APP#N"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := interruptible(cmd.Context())
 			defer cancel()

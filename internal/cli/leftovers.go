@@ -1,17 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"io"
-	"os"
-	"strings"
 
-	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/ask"
 	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
-	"github.com/muster-run/muster/internal/console"
 )
 
 // leftoversShown is how many processes are named.
@@ -39,42 +34,7 @@ func (s *session) leftovers(ctx context.Context, t project.Target, yes bool) err
 	return s.ask(ctx, "end them and start anew?", true)
 }
 
-// ask asks a question on the terminal; nil is yes. otherwise is the answer of who
-// only presses Enter.
+// ask asks a question on the terminal; nil is yes.
 func (s *session) ask(ctx context.Context, question string, otherwise bool) error {
-	choice := "[y/N]"
-	if otherwise {
-		choice = "[Y/n]"
-	}
-	s.err.Printf("%s %s ", question, choice)
-	answered := make(chan string, 1)
-	in, done, err := s.keys(ctx)
-	if err != nil {
-		return err
-	}
-	go func() { // ends with the answer, or with ctx
-		defer done()
-		answer, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil && answer == "" {
-			answer = "n"
-		}
-		answered <- strings.ToLower(strings.TrimSpace(answer))
-	}()
-	select {
-	case a := <-answered:
-		if a == "y" || a == "yes" || a == "" && otherwise {
-			return nil
-		}
-	case <-ctx.Done():
-		s.err.Line("")
-	}
-	return fault.New(fault.Interrupted, "nothing was changed").WithFix("-y answers yes")
-}
-
-// keys is stdin until ctx ends: what is typed later is for who reads next.
-func (s *session) keys(ctx context.Context) (in io.Reader, done func(), err error) {
-	if f, ok := s.stdin.(*os.File); ok {
-		return console.NewInput(ctx, f)
-	}
-	return s.stdin, func() {}, nil
+	return ask.Terminal{In: s.stdin, Out: s.err}.Ask(ctx, question, otherwise)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,7 +9,7 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
-	"github.com/muster-run/muster/spec"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 func (s *session) logsCommand() *cobra.Command {
@@ -21,12 +20,12 @@ func (s *session) logsCommand() *cobra.Command {
 		Long: "Logs prints the recorded output of workers. -f goes on with what comes; a reader that is\n" +
 			"too slow misses lines and is told how many. The files hold more: see log: in muster.yaml.",
 		Example: "  muster logs web -n 50\n  muster logs web#2 -f\n  muster logs all --since 10m --stream stderr -o jsonl",
-		Args:    between(0, 1, "one SELECTOR"),
+		Args:    usage.Between(0, 1, "one SELECTOR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.Selector = args[0]
 			}
-			if err := logWindow(cmd, &o, lines, since, time.Now()); err != nil {
+			if err := usage.LogWindow(cmd, &o, lines, since, time.Now()); err != nil {
 				return err
 			}
 			return s.logs(cmd.Context(), o)
@@ -41,35 +40,6 @@ func (s *session) logsCommand() *cobra.Command {
 	return cmd
 }
 
-// logWindow reads -n, --since and --stream.
-func logWindow(cmd *cobra.Command, o *client.LogOptions, lines, since string, now time.Time) error {
-	if o.Stream != "" && o.Stream != "stdout" && o.Stream != "stderr" {
-		return usage(cmd, "--stream %s: write stdout or stderr", o.Stream)
-	}
-	if o.Lines = -1; lines != "all" {
-		n, err := strconv.Atoi(lines)
-		if err != nil || n < 0 {
-			return usage(cmd, "-n %s: write a number or all", lines)
-		}
-		o.Lines = n
-	}
-	if since == "" {
-		return nil
-	}
-	var d spec.Duration
-	if err := d.UnmarshalText([]byte(since)); err == nil {
-		o.Since = now.Add(-d.D())
-		return nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, since, time.Local); err == nil {
-			o.Since = t
-			return nil
-		}
-	}
-	return usage(cmd, "--since %s: write a duration like 10m or a time like 2006-01-02T15:04:05Z", since)
-}
-
 func (s *session) logs(ctx context.Context, o client.LogOptions) error {
 	c, t, err := s.connect()
 	if err != nil {
@@ -80,7 +50,7 @@ func (s *session) logs(ctx context.Context, o client.LogOptions) error {
 		ctx, cancel = interruptible(ctx)
 		defer cancel()
 	}
-	view := show.Records{Out: s.out, Err: s.err, JSON: s.format() == formatJSON || s.format() == formatJSONL}
+	view := show.Records{Out: s.out, Err: s.err, JSON: s.format().Lines()}
 	err = c.Logs(ctx, o, view.Print)
 	if fault.CodeOf(err) == fault.Interrupted { // Ctrl-C is how a follower ends
 		return nil

@@ -6,7 +6,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/cli/talk"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 func (s *session) messageCommand() *cobra.Command {
@@ -18,7 +20,7 @@ func (s *session) messageCommand() *cobra.Command {
 			"line on its channel for any other program. Without JSON, or with -, it is read from\n" +
 			"stdin. --wait prints the first message that each worker sends from then on.",
 		Example: "  muster message 'web#1' '{\"type\":\"gc\"}'\n  muster message web '\"reload-flags\"'\n  muster message web --wait --timeout 2s '{\"type\":\"stats\"}'",
-		Args:    between(1, 2, "a SELECTOR and a JSON value"),
+		Args:    usage.Between(1, 2, "a SELECTOR and a JSON value"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text, err := talk.ReadMessage(args[1:], s.stdin)
 			if err != nil {
@@ -53,7 +55,7 @@ func (s *session) message(cmd *cobra.Command, m api.Message, wait bool, timeout 
 	if !wait {
 		return s.report(sent, "")
 	}
-	data := s.format() == formatJSON || s.format() == formatJSONL || s.format() == formatYAML
+	data := s.format().Data()
 	answers, err := talk.Await(ctx, c, sent, func(a talk.Answer) {
 		if !data {
 			s.out.Line("%s", a.Line())
@@ -74,7 +76,7 @@ func (s *session) answers(a talk.Answers) error {
 	}
 	for _, r := range a.Results {
 		if r.Fault != nil && !done && len(a.Results) > 1 {
-			s.printFault(named(r.Result))
+			s.printFault(show.FaultOf(r.Result))
 		}
 	}
 	return f

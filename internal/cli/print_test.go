@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/muster-run/muster/api"
-	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/spec"
@@ -99,40 +98,6 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestVerdict(t *testing.T) {
-	app := func(h event.Health) []api.App { return []api.App{{Type: spec.Service, Status: h}} }
-	for _, c := range []struct {
-		health event.Health
-		named  bool
-		want   int
-	}{
-		{event.Healthy, true, 0},
-		{event.Reloading, false, 0},
-		{event.Degraded, false, 3},
-		{event.Recovering, false, 3},
-		{event.AppFailed, false, 3},
-		{event.AppStopped, false, 0},
-		{event.AppStopped, true, 3},
-	} {
-		s, _, _ := sink()
-		if got := s.finish(verdict(app(c.health), c.named)); got != c.want {
-			t.Errorf("%s, named %v: %d, want %d", c.health, c.named, got, c.want)
-		}
-	}
-}
-
-func TestNegatives(t *testing.T) {
-	for in, want := range map[string]string{
-		"scale web -1": "scale web +-1", "scale web +1": "scale web +1", "scale web -q": "scale web -q",
-		"logs web -1": "logs web -1", "scale -- -1": "scale -- -1",
-	} {
-		if got := strings.Join(negatives(strings.Fields(in)), " "); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}
-
-// Ctrl-C ends the question whether apps may go, and changes nothing.
 func TestConfirmEndsWithCtrlC(t *testing.T) {
 	primary, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {

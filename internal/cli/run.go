@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/internal/launch"
 )
@@ -19,7 +20,7 @@ func (s *session) runCommand() *cobra.Command {
 		Example: "  muster run -n 4 --listen :8000 -- gunicorn app:app\n" +
 			"  muster run -n auto --listen 127.0.0.1:8080=http --health http://127.0.0.1:8080/up -- ./server\n" +
 			"  muster run --restart never -- make test",
-		Args: between(1, -1, "a command behind --"),
+		Args: usage.Between(1, -1, "a command behind --"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.notHere("`run`", "add the program to muster.yaml and give `up`, or run it in another terminal"); err != nil {
 				return err

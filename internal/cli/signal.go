@@ -5,6 +5,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -16,11 +17,11 @@ func (s *session) signalCommand() *cobra.Command {
 		Long: "Signal sends a signal to the main process of each worker. What ends by it counts as\n" +
 			"an accident and is started again; to end workers, use `muster stop`.",
 		Example: "  muster signal USR1 web\n  muster signal HUP web#0 --group",
-		Args:    exactly(2, "a signal and a SELECTOR"),
+		Args:    usage.Exactly(2, "a signal and a SELECTOR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := spec.ParseSignal(args[0])
 			if err != nil {
-				return usage(cmd, "%w", err)
+				return usage.Wrong(cmd, "%w", err)
 			}
 			return s.give(cmd, flags, order{
 				Order: api.Order{Selector: args[1], Signal: name, Group: group},

@@ -7,12 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/api"
-	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
+	"github.com/muster-run/muster/internal/cli/pick"
 	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
-	"github.com/muster-run/muster/spec"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 // watchPause is the time between two pictures of `status -w`.
@@ -27,7 +27,7 @@ func (s *session) statusCommand() *cobra.Command {
 			"Exit code 3 when no agent runs, or when an app that should run is not healthy; 5 when the\n" +
 			"agent does not answer. With -o wide it tells of agent and keeper, too.",
 		Example: "  muster status\n  muster status web\n  muster status --json\n  muster ps --all-projects",
-		Args:    between(0, 1, "one SELECTOR"),
+		Args:    usage.Between(0, 1, "one SELECTOR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show := func(ctx context.Context) error { return s.status(ctx, args) }
 			if all {
@@ -76,25 +76,28 @@ func (s *session) status(ctx context.Context, args []string) error {
 		return t.NotRunning(err)
 	}
 	if len(args) == 1 {
-		if st.Apps, err = choose(st.Apps, args[0]); err != nil {
+		if st.Apps, err = pick.Choose(st.Apps, args[0]); err != nil {
 			return err
 		}
 	}
 	if err := s.showStatus(st, len(args) == 1); err != nil {
 		return err
 	}
-	return verdict(st.Apps, len(args) == 1)
+	if pick.Unwell(st.Apps, len(args) == 1) {
+		return status(3)
+	}
+	return nil
 }
 
 func (s *session) showStatus(st api.Status, workers bool) error {
 	if done, err := s.printData(st); done || err != nil {
 		return err
 	}
-	if s.format() == formatName {
+	if s.format() == show.FormatName {
 		s.printNames(st.Apps, workers)
 		return nil
 	}
-	v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == formatWide}
+	v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == show.FormatWide}
 	if len(st.Apps) == 0 {
 		s.note("%s has no apps (agent %d)", st.Project, st.AgentPID)
 		return nil
@@ -121,73 +124,6 @@ func (s *session) printNames(apps []api.App, workers bool) {
 			s.out.Line("%s", show.WorkerName(w.App, w.Slot))
 		}
 	}
-}
-
-// choose keeps what a selector names: apps, with only the chosen workers.
-func choose(apps []api.App, text string) ([]api.App, error) {
-	selector, err := api.ParseSelector(text)
-	if err != nil {
-		return nil, err
-	}
-	var chosen []api.App
-	found := false
-	for _, a := range apps {
-		slots, ok := selector.Match(a.Target())
-		if !ok {
-			continue
-		}
-		if slots != nil {
-			a.Workers = inSlots(a.Workers, slots)
-		}
-		found = found || slots == nil || len(a.Workers) > 0
-		chosen = append(chosen, a)
-	}
-	if !found {
-		return nil, noSuch(apps, text)
-	}
-	return chosen, nil
-}
-
-func inSlots(workers []api.Worker, slots []int) []api.Worker {
-	var kept []api.Worker
-	for _, w := range workers {
-		for _, slot := range slots {
-			if w.Slot == slot {
-				kept = append(kept, w)
-			}
-		}
-	}
-	return kept
-}
-
-// noSuch is the fault of a selector that matches nothing.
-func noSuch(apps []api.App, text string) error {
-	var names []string
-	for _, a := range apps {
-		names = append(names, a.Name)
-	}
-	f := fault.New(fault.NoApp, "nothing is called %q", text)
-	if near := spec.Nearest(text, names); near != "" {
-		return f.WithFix("did you mean " + near + "?")
-	}
-	return f
-}
-
-// verdict is exit code 3 when something that should run is not well. named:
-// the apps were asked for by name, so that a stopped one counts, too.
-func verdict(apps []api.App, named bool) error {
-	for _, a := range apps {
-		switch a.Status {
-		case event.Degraded, event.Recovering, event.AppFailed:
-			return status(3)
-		case event.AppStopped:
-			if named && a.Type == spec.Service {
-				return status(3)
-			}
-		case event.Healthy, event.Reloading:
-		}
-	}
-	return nil
 }
 
 // statusAll lists the agents of this user.

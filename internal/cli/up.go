@@ -14,6 +14,7 @@ import (
 	"github.com/muster-run/muster/internal/agent"
 	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/spec"
@@ -33,7 +34,7 @@ func (s *session) upCommand() *cobra.Command {
 			"an agent runs them already, it shows what differs and applies it: changed apps are\n" +
 			"reloaded without losing a request. It waits until every app is ready or has failed.",
 		Example: "  muster up\n  muster up -d\n  muster up --dry-run",
-		Args:    exactly(0, "nothing; -c names another file"),
+		Args:    usage.Exactly(0, "nothing; -c names another file"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if flags.saved {
 				return s.upSaved(cmd.Context(), flags)
@@ -128,7 +129,7 @@ func (s *session) apply(ctx context.Context, flags *upFlags, t project.Target, w
 	if err != nil {
 		return t.Broken(ctx, c, since, err)
 	}
-	if s.format() != formatTable && s.format() != formatWide {
+	if s.format() != show.FormatTable && s.format() != show.FormatWide {
 		return s.report(outcome, "")
 	}
 	return s.applied(ctx, c, outcome)
@@ -138,7 +139,7 @@ func (s *session) apply(ctx context.Context, flags *upFlags, t project.Target, w
 func (s *session) applied(ctx context.Context, c *client.Client, outcome api.Outcome) error {
 	st, err := c.Status(ctx)
 	if err == nil && !s.flags.quiet {
-		v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == formatWide}
+		v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == show.FormatWide}
 		v.Applied(st.Apps)
 	}
 	return s.report(failures(outcome), "muster status; muster logs -f")

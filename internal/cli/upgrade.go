@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/api"
-	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/cli/project"
 	"github.com/muster-run/muster/internal/cli/serve"
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/talk"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 // upgradeTime bounds the wait for the next agent: the keeper gives it 30s, and
@@ -30,7 +30,7 @@ func (s *session) upgradeCommand() *cobra.Command {
 			"The keeper stays the program it was until the next `muster down`.\n\n" +
 			"SIGUSR2 to muster does the same with what lies where muster was started from.",
 		Example: "  muster upgrade\n  muster upgrade /opt/muster-1.4/muster",
-		Args:    between(0, 1, "one BINARY"),
+		Args:    usage.Between(0, 1, "one BINARY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			binary, err := newBinary(args)
 			if err != nil {
@@ -78,7 +78,7 @@ func (s *session) upgrade(ctx context.Context, binary string) error {
 	if err != nil {
 		return err
 	}
-	now, err := upgraded(ctx, c, before, planned)
+	now, err := talk.Upgraded(ctx, c, before, planned)
 	if err != nil {
 		return t.Unreachable(err)
 	}
@@ -89,38 +89,6 @@ func (s *session) upgrade(ctx context.Context, binary string) error {
 		return err
 	}
 	s.out.Line("agent %d (%s) → %d (%s), %s untouched", before.AgentPID, before.Version, now.AgentPID, now.Version,
-		show.Count(processes(now), "worker"))
+		show.Count(talk.Processes(now), "worker"))
 	return nil
-}
-
-// upgraded waits for the status of an agent that knows how the upgrade went. The
-// keeper tells every agent of the last one: where one that began later does not
-// know it, the one before was killed before it could hand over.
-func upgraded(ctx context.Context, c *client.Client, before api.Status, planned api.Upgrade) (now api.Status, err error) {
-	err = project.Poll(ctx, func() (bool, error) {
-		now, err = c.Status(ctx)
-		if fault.CodeOf(err) == fault.AgentUnreachable {
-			return false, nil // between two agents
-		}
-		known := now.Upgrade != nil && !now.Upgrade.Time.Before(planned.Time)
-		if err == nil && !known && now.AgentPID != before.AgentPID && now.AgentStartedAt.After(planned.Time) {
-			return false, fault.New(fault.UpgradeFailed, "agent %d ended before it handed over, and agent %d (%s) has taken over as after any end",
-				before.AgentPID, now.AgentPID, now.Version).WithFix("`muster upgrade` again")
-		}
-		return err == nil && known && now.AgentPID != before.AgentPID, err
-	})
-	return now, err
-}
-
-// processes counts the workers that run.
-func processes(st api.Status) int {
-	n := 0
-	for _, a := range st.Apps {
-		for _, w := range a.Workers {
-			if w.PID != 0 {
-				n++
-			}
-		}
-	}
-	return n
 }

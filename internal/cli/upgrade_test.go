@@ -12,6 +12,7 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/cli/talk"
 )
 
 // What the next status says decides how an upgrade went. An agent that was
@@ -40,7 +41,7 @@ func TestUpgraded(t *testing.T) {
 				defer cancel()
 				ctx = bounded
 			}
-			now, err := upgraded(ctx, client.New(client.Options{Socket: answering(t, c.now)}), before, planned)
+			now, err := talk.Upgraded(ctx, client.New(client.Options{Socket: answering(t, c.now)}), before, planned)
 			if c.code == fault.Timeout && ctx.Err() != nil && err != nil {
 				return
 			}

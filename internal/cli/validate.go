@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/internal/cli/show"
+	"github.com/muster-run/muster/internal/cli/usage"
 	"github.com/muster-run/muster/internal/launch"
 )
 
@@ -18,7 +19,7 @@ func (s *session) validateCommand() *cobra.Command {
 			"name what is known not to work well together, such as a wrapper and inherited sockets.\n" +
 			"Where another command is run than the one written (node itself for `npm start`), that\n" +
 			"is told.",
-		Args: exactly(0, "nothing; -c names another file"),
+		Args: usage.Exactly(0, "nothing; -c names another file"),
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := s.line().Load()
 			if err == nil {

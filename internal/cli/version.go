@@ -6,12 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/internal/cli/serve"
+	"github.com/muster-run/muster/internal/cli/usage"
 )
 
 func (s *session) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version",
-		Args: exactly(0, "nothing"),
+		Args: usage.Exactly(0, "nothing"),
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version string `json:"version"`
