@@ -52,8 +52,12 @@ type Options struct {
 	// "> ".
 	Prompt func() string
 	// Live tells of what happens until ctx ends, or nothing more can come: then an
-	// attached console ends, too. nil: nothing.
-	Live func(ctx context.Context, say func(line string)) error
+	// attached console ends, too. An empty line means that Prompt has become another.
+	// nil: nothing.
+	Live func(ctx context.Context, say func(line string))
+	// Over says that the session has ended: the console leaves as soon as the command
+	// that runs is done. nil: nobody says so.
+	Over <-chan os.Signal
 	// Looked is called after each command: what Prompt shows may be another. nil: not.
 	Looked func(ctx context.Context)
 	// History of a terminal; nil: none.
@@ -124,6 +128,9 @@ func (c *console) line(ctx context.Context, text string) (code int, over bool) {
 		}
 	}()
 	words, err := Words(text)
+	if len(words) > 1 && words[0] == "muster" {
+		words = words[1:]
+	}
 	if err == nil && len(words) > 0 {
 		code, err = c.run(ctx, words)
 	}

@@ -58,7 +58,7 @@ func (c *console) unknown(word string, offered []api.Command, asked error) error
 	if like := spec.Nearest(word, known); like != "" {
 		return f.WithFix(`did you mean "` + like + `"?`)
 	}
-	if asked != nil {
+	if fault.CodeOf(asked) == fault.AgentUnreachable {
 		return f.WithFix("`help` lists the commands; those of the application are not known, as no agent answers")
 	}
 	return f

@@ -119,7 +119,7 @@ func (p Pattern) Match(words []string) (map[string]any, error) {
 		case i >= len(words) && s.optional:
 			return args, nil
 		case i >= len(words):
-			return nil, fault.New(fault.Usage, "%s is missing, %s", s.name, s.wants())
+			return nil, misfit("%s is missing, %s", s.name, s.wants())
 		case s.kind == theRest:
 			args[s.name] = slices.Clone(words[i:])
 			return args, nil
@@ -131,7 +131,7 @@ func (p Pattern) Match(words []string) (map[string]any, error) {
 		args[s.name] = v
 	}
 	if n := len(p.slots); len(words) > n {
-		return nil, fault.New(fault.Usage, "%q is one word too many", words[n])
+		return nil, misfit("%q is one word too many", words[n])
 	}
 	return args, nil
 }
@@ -153,8 +153,13 @@ func (s slot) value(word string) (v any, ok bool) {
 	return word, true
 }
 
+// misfit is without a fix: who knows the command's name has one.
+func misfit(format string, args ...any) *fault.Fault {
+	return fault.New(fault.Usage, format, args...).WithFix("")
+}
+
 func (s slot) refuse(word string) error {
-	f := fault.New(fault.Usage, "%s: %q is not %s", s.name, word, s.wants())
+	f := misfit("%s: %q is not %s", s.name, word, s.wants())
 	if like := spec.Nearest(word, s.choices); like != "" {
 		return f.WithFix(`did you mean "` + like + `"?`)
 	}

@@ -3,12 +3,12 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/term"
@@ -20,25 +20,24 @@ import (
 // the session does. tty must be a terminal; it is what Stdin and Out are, too. The
 // exit code is 0, but for a terminal that cannot be used.
 func Terminal(ctx context.Context, o Options, tty *os.File) int {
-	ctx, cancel := context.WithCancel(ctx)
+	typing, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := newConsole(o)
-	in, done, err := NewInput(ctx, tty)
+	in, done, err := NewInput(typing, tty)
 	if err != nil {
 		return o.Commander.Fail(err)
 	}
 	defer done()
-	e := newEditor(ctx, c, newKeyboard(in), tty)
+	e := newEditor(typing, c, newKeyboard(in), tty)
 	c.gate.to(e.term)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { e.watchSize(ctx) })
+	wg.Go(func() { e.watch(typing, cancel) })
 	if o.Live != nil {
 		wg.Go(func() {
-			err := o.Live(ctx, e.say)
-			if o.Attached && ctx.Err() == nil {
-				e.over(err)
+			o.Live(typing, e.say)
+			if o.Attached {
 				cancel()
 			}
 		})
@@ -51,13 +50,13 @@ func (c *console) converse(ctx context.Context, e *editor) int {
 	for {
 		line, err := e.read()
 		switch {
-		case err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF):
+		case err != nil && e.ctx.Err() == nil && !errors.Is(err, io.EOF):
 			return c.o.Commander.Fail(fault.New(fault.Internal, "the terminal cannot be read: %w", err))
 		case err != nil:
 			return 0
 		}
 		c.remember(ctx, line)
-		if _, over := c.line(ctx, line); over {
+		if _, over := c.line(ctx, line); over || e.ctx.Err() != nil {
 			return 0
 		}
 		if c.o.Looked != nil {
@@ -71,7 +70,7 @@ func (c *console) remember(ctx context.Context, line string) {
 	if words, err := Words(line); c.o.History == nil || err == nil && c.secretive(ctx, words) {
 		return
 	}
-	c.o.History.Add(line)
+	c.o.History.Add(strings.TrimRight(line, " \t"))
 }
 
 // editor is the line that is being typed, and what is printed above it.
@@ -81,6 +80,7 @@ type editor struct {
 	tty    *os.File
 	term   *term.Terminal
 	search search
+	prompt atomic.Pointer[string] // as it stands there
 }
 
 // screen is the terminal as the line editor sees it.
@@ -118,7 +118,9 @@ func (e *editor) read() (string, error) {
 	}
 	defer restore()
 	e.resize()
-	e.term.SetPrompt(e.c.o.Prompt())
+	prompt := e.c.o.Prompt()
+	e.prompt.Store(&prompt)
+	e.term.SetPrompt(prompt)
 	line, err := e.term.ReadLine()
 	if err != nil {
 		_, _ = io.WriteString(e.c.o.Out, "\r\n") // the next is not to stand behind the prompt
@@ -126,19 +128,17 @@ func (e *editor) read() (string, error) {
 	return line, err
 }
 
-// say prints a live line above the line that is being typed.
+// say prints a live line above the line that is being typed; "" is for the prompt.
 func (e *editor) say(line string) {
-	e.term.SetPrompt(e.c.o.Prompt())
-	e.c.gate.say(strings.TrimRight(line, "\n"))
-}
-
-// over tells that the session has ended.
-func (e *editor) over(err error) {
-	if err != nil {
-		e.c.o.Commander.Fail(err)
+	prompt := e.c.o.Prompt()
+	e.term.SetPrompt(prompt)
+	if before := e.prompt.Swap(&prompt); line == "" {
+		if before == nil || *before != prompt {
+			_, _ = e.term.Write(nil) // draws the prompt, if there is one
+		}
 		return
 	}
-	fmt.Fprintln(e.term, "muster has ended")
+	e.c.gate.say(strings.TrimRight(line, "\n"))
 }
 
 func (e *editor) resize() {
@@ -147,7 +147,8 @@ func (e *editor) resize() {
 	}
 }
 
-func (e *editor) watchSize(ctx context.Context) {
+// watch adapts to the terminal's size, and sees the end of the session.
+func (e *editor) watch(ctx context.Context, over func()) {
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, syscall.SIGWINCH)
 	defer signal.Stop(changed)
@@ -155,6 +156,8 @@ func (e *editor) watchSize(ctx context.Context) {
 		select {
 		case <-changed:
 			e.resize()
+		case <-e.c.o.Over:
+			over()
 		case <-ctx.Done():
 			return
 		}

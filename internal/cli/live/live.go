@@ -9,6 +9,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,50 +69,76 @@ func (p *Project) Look(ctx context.Context) {
 }
 
 // Follow tells what happens until ctx ends; of an attached console until the session
-// does.
-func (p *Project) Follow(ctx context.Context, say func(line string)) error {
+// does. An empty line is none: Prompt has become another.
+func (p *Project) Follow(ctx context.Context, say func(line string)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	after, out := event.Now, ""
+	after, gone := event.Now, p.absence(ctx, say)
 	if p.Attached {
 		if !p.Fresh {
 			after = 0
 		}
 		wg.Go(func() { p.output(ctx, say) })
 	}
-	for ctx.Err() == nil {
-		if err := p.await(ctx); err != nil {
-			return nil
-		}
-		if out != "" {
+	var session time.Time
+	for first := true; ; first = false {
+		st, err := p.await(ctx, func() error { return gone(first) })
+		switch {
+		case err != nil:
+			return // over, one way or the other
+		case !first && !st.StartedAt.Equal(session):
+			after = 0
 			say(p.Looks.Paint(show.Dim, p.Name+" runs again"))
-			p.Look(ctx)
 		}
-		_ = p.Client.Events(ctx, after, p.teller(ctx, say)) // however it ends: who has the lock counts
-		if p.Runs() || ctx.Err() != nil {
-			continue
-		}
-		if p.Attached {
-			return nil
-		}
+		session = st.StartedAt
 		p.Look(ctx)
-		after, out = 0, "muster has ended; `up -d` starts it again"
-		say(p.Looks.Paint(show.Yellow, out))
+		say("")
+		// However it ends: who answers next counts.
+		_ = p.Client.Events(ctx, after, p.teller(ctx, say))
+		after = event.Now
 	}
-	return nil
 }
 
-// await waits until an agent answers.
-func (p *Project) await(ctx context.Context) error {
-	return project.Poll(ctx, func() (bool, error) {
-		if !p.Runs() {
+// errOver ends what has nothing more to follow.
+var errOver = errors.New("the session has ended")
+
+// absence is what to do when there is no agent: an attached console that has seen one
+// is over.
+func (p *Project) absence(ctx context.Context, say func(line string)) func(first bool) error {
+	return func(first bool) error {
+		switch {
+		case p.Attached && first:
+			return nil
+		case p.Attached:
+			return errOver
+		}
+		p.Look(ctx)
+		if first {
+			say("")
+			return nil
+		}
+		say(p.Looks.Paint(show.Yellow, p.Name+" has ended; `up -d` starts it again"))
+		return nil
+	}
+}
+
+// await waits until an agent answers. gone is told once that there is none.
+func (p *Project) await(ctx context.Context, gone func() error) (st api.Status, err error) {
+	told := false
+	err = project.Poll(ctx, func() (ok bool, err error) {
+		if p.Runs() {
+			st, err = p.Client.Status(ctx)
+			return err == nil, nil
+		}
+		if told {
 			return false, nil
 		}
-		_, err := p.Client.Version(ctx)
-		return err == nil, nil
+		told = true
+		return false, gone()
 	})
+	return st, err
 }
 
 // teller makes lines of events.
@@ -120,6 +147,7 @@ func (p *Project) teller(ctx context.Context, say func(line string)) func(event.
 	return func(e event.Event) error {
 		if _, ok := e.Data.(event.AppState); ok {
 			p.Look(ctx)
+			say("")
 		}
 		text, m := n.Line(e)
 		if text == "" || m == show.Quiet && !p.Verbose || p.Quiet && m != show.Bad {
@@ -135,15 +163,16 @@ func (p *Project) teller(ctx context.Context, say func(line string)) func(event.
 
 // output tells what workers print, of those apps that are to be shown.
 func (p *Project) output(ctx context.Context, say func(line string)) {
-	if p.await(ctx) != nil {
+	st, err := p.await(ctx, func() error { return nil })
+	if err != nil {
 		return
 	}
 	lines := p.Looks.Through(liner(say))
 	view := show.Records{Out: lines, Err: lines}
 	shown := map[string]bool{}
-	since := time.Now()
-	if st, err := p.Client.Status(ctx); err == nil && !p.Fresh {
-		since = st.StartedAt
+	since := st.StartedAt
+	if p.Fresh {
+		since = time.Now()
 	}
 	_ = p.Client.Logs(ctx, client.LogOptions{Lines: -1, Follow: true, Since: since}, func(r api.Record) error {
 		show, known := shown[r.App]

@@ -14,7 +14,11 @@ import (
 	"github.com/muster-run/muster/internal/process"
 )
 
-// deskPatience is how long a console may take to leave when its session has ended.
+// SessionOver tells the console that its session has ended: it leaves when the command
+// that runs is done.
+const SessionOver = syscall.SIGUSR1
+
+// deskPatience is how long that may take.
 const deskPatience = 2 * time.Second
 
 // desk is the place of the console of a session in the foreground: a client of the
@@ -48,14 +52,14 @@ func (d desk) open(start func(process.Command) (*process.Aide, error)) (end func
 		exit := aide.Wait()
 		_ = console.ToFront(d.tty, unix.Getpgrp()) // fails where the terminal is gone
 		_ = term.Restore(int(d.tty.Fd()), mode)
-		if exit.Signal != 0 {
+		if exit.Signal != 0 && exit.Signal != SessionOver {
 			_, _ = os.Stderr.WriteString(strings.Join([]string{"", "the console is gone; what runs goes on, Ctrl-C ends it", ""}, "\r\n"))
 		}
 	}()
 	return func() {
 		late := time.AfterFunc(deskPatience, func() { _ = aide.Signal(syscall.SIGKILL) }) // ESRCH: it has left
 		defer late.Stop()
-		_ = aide.Signal(syscall.SIGTERM)
+		_ = aide.Signal(SessionOver)
 		<-ended
 	}
 }
