@@ -12,12 +12,14 @@ import (
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent/operations"
 	"github.com/muster-run/muster/internal/control"
 	"github.com/muster-run/muster/internal/control/socket"
 	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/lifecycle"
 	"github.com/muster-run/muster/internal/metrics"
+	"github.com/muster-run/muster/internal/notifier"
 	"github.com/muster-run/muster/internal/output"
 	"github.com/muster-run/muster/internal/output/zst"
 	"github.com/muster-run/muster/internal/process"
@@ -106,6 +108,8 @@ type Agent struct {
 	starter    process.Starter
 	server     *control.Server
 	metrics    *metrics.Metrics
+	operations *operations.Operations
+	notifiers  *notifier.Notifiers
 	socket     *socket.Socket
 	teardown   lifecycle.Teardown
 	book       *saved.Book // what runs, on disk
@@ -160,6 +164,8 @@ func (a *Agent) build() error {
 	if err := a.bequeath(a.inheritedEnding()); err != nil {
 		return err
 	}
+	a.beginOperations()
+	a.buildNotifiers()
 	return a.buildControl()
 }
 
@@ -207,6 +213,9 @@ func (a *Agent) buildSupervisor() error {
 	if err != nil {
 		return err
 	}
+	if err := a.buildOperations(store); err != nil {
+		return err
+	}
 	loop, err := handoff.NewLoop()
 	if err != nil {
 		return fault.New(fault.Internal, "connections cannot be dealt: %w", err)
@@ -215,6 +224,7 @@ func (a *Agent) buildSupervisor() error {
 	a.supervisor, err = supervisor.New(supervisor.Options{
 		Project: a.opts.Spec.Project, Node: a.opts.Node, Starter: a.starter, Store: store, Errand: a.paths.Key,
 		Events: a.events, LogDir: a.paths.LogDir, RunDir: a.paths.Runtime, Packing: zst.Packing{}, Log: a.opts.Log, Loop: loop,
+		Exchange: a.operations.Exchange(),
 	})
 	return err
 }
@@ -251,6 +261,7 @@ func (a *Agent) buildControl() error {
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Set: a.supervisor, Launch: a.supervisor.Launch,
 		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, Upgrade: a.Upgrade, ReopenLogs: a.reopenLogs,
+		Operations: a.operations, NotifyTest: a.testNotifiers,
 		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: a.opts.Spec.Control.Group, Logger: a.opts.Log,
 	})
 	return err
@@ -318,6 +329,7 @@ func (a *Agent) apply(ctx context.Context, s spec.Spec) api.ApplyResult {
 		return api.ApplyResult{Outcome: api.Outcome{Results: []api.Result{{Fault: fault.From(err)}}}}
 	}
 	a.tellBarred(s)
+	a.notifiers.Apply(s.Notify)
 	return a.supervisor.Apply(ctx, s)
 }
 

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"context"
+	"os"
+
+	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/agent/operations"
+	"github.com/muster-run/muster/internal/notifier"
+	"github.com/muster-run/muster/internal/process"
+)
+
+// buildOperations makes what processes ask of each other; the supervisor's workers
+// enter there.
+func (a *Agent) buildOperations(store process.Store) error {
+	epoch := 1
+	if a.keeper != nil {
+		epoch = a.keeper.Hello.Agents
+	}
+	var err error
+	a.operations, err = operations.New(operations.Options{
+		Project: a.opts.Spec.Project, Node: a.opts.Node, Agent: os.Getpid(), Epoch: epoch,
+		Files: store, Events: a.events, Log: a.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	a.undo("operations", func() error { a.operations.Close(); return nil })
+	return nil
+}
+
+// beginOperations lets through what workers order, once there is a supervisor.
+func (a *Agent) beginOperations() {
+	a.operations.Begin(operations.Home{
+		Apps: a.supervisor, Status: a.Status, StopApp: a.stopApp, ReloadConfig: a.loadAnew,
+		StopAgent: func(reason string, code int, now bool) {
+			a.Stop(api.StopRequest{Reason: reason, ExitCode: code, Now: now})
+		},
+	})
+}
+
+// loadAnew reads the configuration and applies it; one that is not valid changes
+// nothing.
+func (a *Agent) loadAnew(ctx context.Context) error {
+	if a.opts.Load == nil {
+		return fault.New(fault.Usage, "there is no configuration to read again: it was given on the command line")
+	}
+	s, err := a.opts.Load()
+	if err != nil {
+		return err
+	}
+	if f := a.Apply(ctx, s).Outcome.Fault(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// buildNotifiers tells people outside from the first event on.
+func (a *Agent) buildNotifiers() {
+	a.notifiers = notifier.New(notifier.Options{
+		Project: a.opts.Spec.Project, Node: a.opts.Node, Hub: a.events, Dir: a.opts.Dir,
+		Environ: a.opts.Environ, Log: a.opts.Log,
+	})
+	a.undo("notifiers", a.notifiers.Close)
+	declared := a.supervisor.Spec().Notify
+	if a.before == nil {
+		declared = a.opts.Spec.Notify
+	}
+	a.notifiers.Apply(declared)
+}
+
+// testNotifiers has one, or for "" all of them, deliver a test note.
+func (a *Agent) testNotifiers(ctx context.Context, name string) (results []api.Result) {
+	names := []string{name}
+	if name == "" {
+		names = a.notifiers.Names()
+	}
+	if len(names) == 0 {
+		f := fault.New(fault.NoApp, "there are no notifiers").WithFix("write notify: in muster.yaml, then `muster up`")
+		return []api.Result{{Fault: f}}
+	}
+	for _, name := range names {
+		r := api.Result{App: name, Text: "delivered"}
+		if err := a.notifiers.Test(ctx, name); err != nil {
+			r.Text, r.Fault = "", fault.From(err)
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+// stopApp ends an app for one of its own workers. When nothing else is left muster
+// ends, too, with the code that was asked for.
+func (a *Agent) stopApp(ctx context.Context, app, reason string, code int, now bool) api.Outcome {
+	out := a.supervisor.Stop(ctx, api.Order{Selector: app, Now: now})
+	if a.opts.UntilEnded && out.Fault() == nil && a.idle() {
+		a.Stop(api.StopRequest{Reason: reason, ExitCode: code, Now: now})
+	}
+	return out
+}
