@@ -12,15 +12,35 @@ import (
 )
 
 // newHeard is a line to a Node.js worker, heard by a loop.
-func newHeard(t *testing.T) *line {
+func newHeard(t *testing.T, change ...func(*Shared)) *line {
 	t.Helper()
 	l := newLine(t)
+	for _, c := range change {
+		c(l.shared)
+	}
 	loop, err := handoff.NewLoop()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { loop.Close() })
 	l.shared.Loop = loop
+	l.hear()
+	return l
+}
+
+// newHeardOn is a line to another worker, heard by the same loop and exchange.
+func newHeardOn(t *testing.T, other *line) *line {
+	t.Helper()
+	l := newLine(t)
+	l.shared.Loop, l.shared.Exchange = other.shared.Loop, other.shared.Exchange
+	l.hear()
+	return l
+}
+
+// hear makes the channel of a started Node.js worker.
+func (l *line) hear() {
+	t := l.T
+	t.Helper()
 	cfg := l.a.cfg
 	cfg.Number, cfg.Before = 1, func() ([]string, bool) { return nil, false }
 	cfg.Primary = newPrimary(t, l.shared)
@@ -37,7 +57,6 @@ func newHeard(t *testing.T) *line {
 	theirs.Close()
 	l.a.channel = conn
 	l.do(func() { l.a.listen(nil) })
-	return l
 }
 
 // do runs a step in the owner's goroutine.
