@@ -133,7 +133,7 @@ func (l *lexer) plain(c byte) bool {
 		}
 	}
 	l.live = l.live || strings.IndexByte("$*?[]{}~<>!", c) >= 0
-	l.add(string(c))
+	l.add(l.script[l.at : l.at+1]) // not string(c): it may be a part of a rune
 	return true
 }
 

@@ -79,6 +79,7 @@ func TestLive(t *testing.T) {
 func TestFinish(t *testing.T) {
 	for script, want := range map[string][]string{
 		"a 'b c' d\\ e":    {"a", "b c", "d e"},
+		"é 'ü' \"ß\" x\\ñ": {"é", "ü", "ß", "xñ"},
 		"a $B":             {path, "-c", "exec a $B"},
 		"A=1 b 'c d' >log": {path, "-c", "A=1 exec b 'c d' >log"},
 		"A=1 b":            {path, "-c", "A=1 exec b"},
