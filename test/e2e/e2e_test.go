@@ -9,6 +9,7 @@ import (
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
 	"github.com/muster-run/muster/test/show/node"
+	"github.com/muster-run/muster/test/show/talk"
 )
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
@@ -144,3 +145,14 @@ func TestNodeUnderLoad(t *testing.T) {
 func TestBadInput(t *testing.T) { show.BadInput(t) }
 
 func TestFirstExample(t *testing.T) { t.Log(show.ReallyUp(t)) }
+
+// S0: three languages in one room, and what becomes of it when things are killed.
+func TestOperations(t *testing.T) {
+	t.Run("chat", func(t *testing.T) { t.Log(talk.Chat(t)) })
+	t.Run("agent killed", func(t *testing.T) { t.Log(talk.AgentKilled(t, 3)) })
+	for _, language := range talk.Languages() {
+		t.Run("owner of a lock killed, "+language, func(t *testing.T) {
+			side(t, func(t *testing.T) string { return talk.OwnerKilled(t, language) })
+		})
+	}
+}
