@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// lineMax is the longest line that is read, in bytes: a body and what is around it.
-	lineMax = op.BodyMax + 16<<10
+	// lineMax is the longest line that is read, in bytes.
+	lineMax = op.FrameMax
 	// unsentMax is how many bytes may wait to be written.
 	unsentMax = 8 << 20
 )

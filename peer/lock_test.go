@@ -88,12 +88,12 @@ func granted(t *testing.T, p *Peer, a *agent, lease time.Duration) (*Held, op.Lo
 // A lock that is lost says so at once, and why.
 func TestLockLost(t *testing.T) {
 	p, a := join(t, Options{})
-	h, body := granted(t, p, a, 300*time.Millisecond)
-	if h.Fence() != 5 || len(body.Token) < 16 || body.LeaseMS != 300 || body.WaitMS < 20_000 {
+	h, body := granted(t, p, a, 1500*time.Millisecond)
+	if h.Fence() != 5 || len(body.Token) < 16 || body.LeaseMS != 1500 || body.WaitMS < 20_000 {
 		t.Errorf("asked with %+v", body)
 	}
 	f := a.next(op.LockRenew)
-	if b := decodeBody[op.LockBody](t, f); b.Token != body.Token || b.LeaseMS != 300 {
+	if b := decodeBody[op.LockBody](t, f); b.Token != body.Token || b.LeaseMS != 1500 {
 		t.Errorf("renewed with %+v", b)
 	}
 	a.reply(f, op.Held{Held: true, Fence: 5})
@@ -121,7 +121,7 @@ func TestLockLeaseEnds(t *testing.T) {
 func TestLockDoLost(t *testing.T) {
 	p, a := join(t, Options{})
 	done := started(func() error {
-		return p.Lock("l", LockOptions{Lease: 100 * time.Millisecond}).Do(within(t), func(ctx context.Context) error {
+		return p.Lock("l", LockOptions{Lease: 1500 * time.Millisecond}).Do(within(t), func(ctx context.Context) error {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		})
@@ -153,7 +153,7 @@ func TestLockGivenUp(t *testing.T) {
 func TestLockLongWait(t *testing.T) {
 	p, a := join(t, Options{})
 	done := started(func() *Held {
-		h, err := p.Lock("l", LockOptions{Lease: 150 * time.Millisecond}).Acquire(within(t))
+		h, err := p.Lock("l", LockOptions{Lease: 1500 * time.Millisecond}).Acquire(within(t))
 		if err != nil {
 			t.Error(err)
 		}
@@ -161,7 +161,7 @@ func TestLockLongWait(t *testing.T) {
 	})
 	for _, refused := range []bool{true, false} {
 		f := a.next(op.LockAcquire)
-		<-time.After(60 * time.Millisecond) // somebody else has it
+		<-time.After(600 * time.Millisecond) // somebody else has it
 		a.reply(f, op.Held{Held: true, Fence: 1})
 		renew := a.next(op.LockRenew)
 		if refused {

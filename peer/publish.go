@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -83,26 +82,27 @@ type SubscribeOptions struct {
 	Queued int
 }
 
-// subscriptions of a Peer, by channel.
+// subscriptions of a Peer.
 type subscriptions struct {
 	mu  sync.Mutex
-	all map[string][]*subscription
+	all map[topic][]*subscription
 }
 
+// topic is what muster knows a subscription by: a channel, and of a queue its name.
+type topic struct{ channel, queue string }
+
 type subscription struct {
-	queue string
-	line  chan op.Frame
-	once  sync.Once
+	line chan op.Frame
+	once sync.Once
 }
 
 func (s *subscription) stop() { s.once.Do(func() { close(s.line) }) }
 
-func (s *subscriptions) start() { s.all = map[string][]*subscription{} }
+func (s *subscriptions) start() { s.all = map[topic][]*subscription{} }
 
 // Subscribe lets f have the messages of a channel, one after the other in the order
 // they came, from a goroutine of its own. cancel ends that, once f has dealt with what
-// waits; it may be called from within f. All subscriptions of one process to a channel
-// must have the same Queue.
+// waits; it may be called from within f.
 func (p *Peer) Subscribe(ctx context.Context, channel string, o SubscribeOptions, f func(context.Context, *Message)) (cancel func(), err error) {
 	if err := checkName("the channel", channel); err != nil {
 		return nil, err
@@ -110,48 +110,40 @@ func (p *Peer) Subscribe(ctx context.Context, channel string, o SubscribeOptions
 	if o.Queued <= 0 {
 		o.Queued = queuedDefault
 	}
-	channel = p.resolve(channel)
-	s := &subscription{queue: o.Queue, line: make(chan op.Frame, o.Queued)}
-	if err := p.subs.add(channel, s); err != nil {
-		return nil, err
-	}
+	t := topic{p.resolve(channel), o.Queue}
+	s := &subscription{line: make(chan op.Frame, o.Queued)}
+	p.subs.add(t, s)
 	go p.deliver(s, f)
-	cancel = func() { p.unsubscribe(channel, s) }
-	if err := p.primitive(ctx, op.Subscribe, op.ChannelBody{Channel: channel, Queue: o.Queue}, nil); err != nil {
+	cancel = func() { p.unsubscribe(t, s) }
+	if err := p.primitive(ctx, op.Subscribe, op.ChannelBody{Channel: t.channel, Queue: t.queue}, nil); err != nil {
 		cancel()
 		return nil, err
 	}
 	return cancel, nil
 }
 
-func (s *subscriptions) add(channel string, one *subscription) error {
+func (s *subscriptions) add(t topic, one *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.all[channel]
-	if len(list) > 0 && list[0].queue != one.queue {
-		return fault.New(fault.Usage, "%s is subscribed to with queue %q already, and now with %q", channel, list[0].queue, one.queue).
-			WithFix("use one queue for a channel in one process")
-	}
-	s.all[channel] = append(slices.Clone(list), one)
-	return nil
+	s.all[t] = append(slices.Clone(s.all[t]), one)
 }
 
-// unsubscribe ends a subscription. muster is told when it was the last of its channel;
+// unsubscribe ends a subscription. muster is told when it was the last of its kind;
 // under the lock, so that a new one cannot overtake that.
-func (p *Peer) unsubscribe(channel string, one *subscription) {
+func (p *Peer) unsubscribe(t topic, one *subscription) {
 	s := &p.subs
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.all[channel]
+	list := s.all[t]
 	i := slices.Index(list, one)
 	if i < 0 {
 		return
 	}
 	one.stop()
-	s.all[channel] = slices.Delete(slices.Clone(list), i, i+1)
+	s.all[t] = slices.Delete(slices.Clone(list), i, i+1)
 	if len(list) == 1 {
-		delete(s.all, channel)
-		p.tell(op.Unsubscribe, op.ChannelBody{Channel: channel, Queue: one.queue})
+		delete(s.all, t)
+		p.tell(op.Unsubscribe, op.ChannelBody{Channel: t.channel, Queue: t.queue})
 	}
 }
 
@@ -172,12 +164,13 @@ func (s *subscriptions) end() {
 func (p *Peer) hearPublished(f op.Frame) {
 	s := &p.subs
 	f.Channel = p.resolve(f.Channel)
+	t := topic{f.Channel, f.Queue}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := s.all[f.Channel]
-	if len(list) > 1 && list[0].queue != "" {
+	list := s.all[t]
+	if len(list) > 1 && t.queue != "" {
 		list = append(slices.Clone(list[1:]), list[0]) // the next one's turn
-		s.all[f.Channel] = list
+		s.all[t] = list
 		list = list[:1]
 	}
 	missed := 0

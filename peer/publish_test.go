@@ -128,22 +128,26 @@ func TestSubscriptionContext(t *testing.T) {
 	a.next(op.Unsubscribe)
 }
 
-// Of subscriptions with one queue each message goes to one, in turn.
+// Of subscriptions with one queue each message goes to one, in turn; those without one
+// have their own copy.
 func TestQueueInOneProcess(t *testing.T) {
 	p, a := join(t, Options{})
-	got := make(chan string, 10)
+	got, plain := make(chan string, 10), make(chan string, 10)
 	for _, name := range []string{"a", "b"} {
 		subscribe(t, p, a, subscribing{"jobs", SubscribeOptions{Queue: "q"}, func(_ context.Context, m *Message) { got <- name + string(m.Body) }})
 	}
-	_, err := p.Subscribe(within(t), "jobs", SubscribeOptions{}, nil)
-	wantCode(t, err, fault.Usage)
+	subscribe(t, p, a, subscribing{"jobs", SubscribeOptions{}, func(_ context.Context, m *Message) { plain <- string(m.Body) }})
 	names := map[string]int{}
 	for i := range 4 {
-		a.op(op.Message, i, on("jobs"))
+		a.op(op.Message, i, on("jobs"), func(f *op.Frame) { f.Queue = "q" })
 		names[receive(t, got)[:1]]++
 	}
-	if names["a"] != 2 || names["b"] != 2 {
-		t.Errorf("they went to %v", names)
+	if names["a"] != 2 || names["b"] != 2 || len(plain) > 0 {
+		t.Errorf("they went to %v, %d beside the queue", names, len(plain))
+	}
+	a.op(op.Message, 7, on("jobs"))
+	if m := receive(t, plain); m != "7" || len(got) > 0 {
+		t.Errorf("got %s, %d in the queue", m, len(got))
 	}
 }
 

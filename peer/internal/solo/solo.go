@@ -35,7 +35,7 @@ type Wire struct {
 	out      [][]byte
 	bell     chan struct{}
 	closed   chan struct{}
-	channels map[string]bool
+	topics   []op.ChannelBody
 	listens  map[string]bool
 	asking   map[int64]int64 // what is asked of a listener → the request it answers
 	next     int64
@@ -50,7 +50,7 @@ type Wire struct {
 func New(app string) *Wire {
 	w := &Wire{
 		app: app, start: time.Now(), bell: make(chan struct{}, 1), closed: make(chan struct{}),
-		channels: map[string]bool{}, listens: map[string]bool{}, asking: map[int64]int64{},
+		listens: map[string]bool{}, asking: map[int64]int64{},
 		limits: limiter.New(tableMax), counters: counter.New(tableMax), locks: lock.New(tableMax, tableMax),
 	}
 	return w
@@ -193,7 +193,7 @@ func (w *Wire) do(f op.Frame) (any, error) {
 	case op.Publish:
 		return with(f, func(b op.PublishBody) (any, error) { return w.publish(f, b), nil })
 	case op.Subscribe, op.Unsubscribe:
-		return with(f, func(b op.ChannelBody) (any, error) { return nil, set(w.channels, f.Op == op.Subscribe, b.Channel) })
+		return with(f, func(b op.ChannelBody) (any, error) { return nil, w.subscribe(b, f.Op == op.Subscribe) })
 	case op.Listen, op.Unlisten:
 		return with(f, func(b op.OpsBody) (any, error) { return nil, set(w.listens, f.Op == op.Listen, b.Ops...) })
 	case op.LimiterTake:
@@ -251,20 +251,37 @@ func (w *Wire) changeCommands(b op.CommandsBody) (any, error) {
 	return nil, nil
 }
 
-// publish gives a message to the process itself, if it wants its own.
-func (w *Wire) publish(f op.Frame, b op.PublishBody) op.Receivers {
-	channel := b.Channel
+// subscribe notes a channel and its queue, or takes them away.
+func (w *Wire) subscribe(b op.ChannelBody, on bool) error {
+	b.Channel = w.resolve(b.Channel)
+	w.topics = slices.DeleteFunc(w.topics, func(x op.ChannelBody) bool { return x == b })
+	if on {
+		w.topics = append(w.topics, b)
+	}
+	return nil
+}
+
+func (w *Wire) resolve(channel string) string {
 	if strings.HasPrefix(channel, ":") {
-		channel = w.app + channel
+		return w.app + channel
 	}
-	if !b.Self || !w.channels[b.Channel] && !w.channels[channel] {
-		return op.Receivers{}
-	}
+	return channel
+}
+
+// publish gives a message to the process itself, if it wants its own: for each kind of
+// subscription once.
+func (w *Wire) publish(f op.Frame, b op.PublishBody) (told op.Receivers) {
 	if b.Op == "" {
 		b.Op = op.Message
 	}
-	w.put(op.Frame{Cmd: op.CmdOp, Op: b.Op, From: name, Channel: channel, Hops: f.Hops, Body: b.Message})
-	return op.Receivers{Receivers: 1}
+	b.Channel = w.resolve(b.Channel)
+	for _, t := range w.topics {
+		if b.Self && t.Channel == b.Channel {
+			w.put(op.Frame{Cmd: op.CmdOp, Op: b.Op, From: name, Channel: b.Channel, Queue: t.Queue, Hops: f.Hops, Body: b.Message})
+			told.Receivers++
+		}
+	}
+	return told
 }
 
 // tellListener gives the process a copy of what it has sent to muster; an operation that
