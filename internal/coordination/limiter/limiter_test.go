@@ -390,8 +390,12 @@ func TestStateComesBack(t *testing.T) {
 // States that make no sense do no harm.
 func TestRestoreNonsense(t *testing.T) {
 	for _, s := range []State{
-		{Full: -5, PerToken: 1e8}, {Full: math.MaxInt64, PerToken: 1e8}, {Full: 1e9, PerToken: math.NaN()},
-		{Full: 1e9, PerToken: -1}, {Full: 1e9}, {Full: 1e9, PerToken: math.Inf(1)},
+		{Full: -5, PerToken: 1e8},
+		{Full: math.MaxInt64, PerToken: 1e8},
+		{Full: 1e9, PerToken: math.NaN()},
+		{Full: 1e9, PerToken: -1},
+		{Full: 1e9},
+		{Full: 1e9, PerToken: math.Inf(1)},
 	} {
 		table := New(1)
 		table.Restore(ID{Name: "x"}, s, 0)

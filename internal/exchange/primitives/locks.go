@@ -184,6 +184,10 @@ func (p *Primitives) arm() {
 // tick is called by the timer.
 func (p *Primitives) tick() {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
 	p.armed = 0
 	p.locks.Tick(p.now())
 	told := p.settle()

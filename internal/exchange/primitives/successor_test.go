@@ -160,8 +160,19 @@ func TestStrangeRecords(t *testing.T) {
 	}
 	good := appendCounter(appendHead(nil, "p1", 7, []byte(`{"value":1}`)), "c", 1)
 	for _, rec := range [][]byte{
-		{}, {0xff}, {0, kindHeld}, {0, kindBucket, 1}, {0, kindCounter}, {0, kindReleased, 9}, {0, kindGone, 1}, {0, kindUse}, {0, kindFence},
-		{0, 77, 1, 2, 3}, {2, 'p'}, {1, 'p', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, append(slices.Clip(good), "more"...),
+		{},
+		{0xff},
+		{0, kindHeld},
+		{0, kindBucket, 1},
+		{0, kindCounter},
+		{0, kindReleased, 9},
+		{0, kindGone, 1},
+		{0, kindUse},
+		{0, kindFence},
+		{0, 77, 1, 2, 3},
+		{2, 'p'},
+		{1, 'p', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		append(slices.Clip(good), "more"...),
 	} {
 		if err := l.Append(rec); err != nil {
 			t.Fatal(err)
