@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/clock"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -76,7 +77,7 @@ func (e *Exchange) Request(ctx context.Context, a Ask) ([]Answer, error) {
 	}
 	f := op.Frame{Cmd: op.CmdOp, Op: a.Op, ID: 1, To: a.To, All: a.All, Within: max(1, within.Milliseconds()), Body: oneLine(a.Body)}
 	q := &query{end: make(chan struct{})}
-	x := &errand{own: q, id: f.ID, op: f.Op, at: none}
+	x := &errand{own: q, id: f.ID, op: f.Op, at: clock.None}
 	if err := e.start(x, f); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/kept"
+	"github.com/muster-run/muster/internal/exchange/whom"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -28,6 +30,17 @@ func (e *Exchange) builtins() {
 	}
 }
 
+// read makes a T of a body; without one it is empty.
+func read[T any](c *Call) (b T, err error) {
+	if len(c.body) == 0 {
+		return b, nil
+	}
+	if err := json.Unmarshal(c.body, &b); err != nil {
+		return b, fault.New(fault.Usage, "the body of %s cannot be read: %w", c.x.op, err)
+	}
+	return b, nil
+}
+
 func serveHeartbeat(c *Call) {
 	if beat := c.x.asker.p.Beat; beat != nil {
 		beat()
@@ -36,27 +49,19 @@ func serveHeartbeat(c *Call) {
 }
 
 func serveCrash(c *Call) {
-	var b op.CrashBody
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		c.Reply(nil, fault.New(fault.Usage, "the body cannot be read: %w", err))
-		return
-	}
-	if crash := c.x.asker.p.Crash; crash != nil {
+	b, err := read[op.CrashBody](c)
+	if crash := c.x.asker.p.Crash; crash != nil && err == nil {
 		crash(b)
 	}
-	c.Reply(nil, nil)
+	c.Reply(nil, err)
 }
 
 func serveLifecycle(c *Call) {
-	var b op.TextBody
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		c.Reply(nil, fault.New(fault.Usage, "the body cannot be read: %w", err))
-		return
-	}
-	if say := c.x.asker.p.Lifecycle; say != nil {
+	b, err := read[op.TextBody](c)
+	if say := c.x.asker.p.Lifecycle; say != nil && err == nil {
 		say(b.Text)
 	}
-	c.Reply(nil, nil)
+	c.Reply(nil, err)
 }
 
 // serveHello has a party take part. Said again it is only answered again.
@@ -65,7 +70,7 @@ func (e *Exchange) serveHello(c *Call) {
 	e.mu.Lock()
 	var err error
 	if !s.joined && !s.gone {
-		if err = e.write(s, record{Do: doHello, Name: s.p.Name, App: s.p.App, Role: s.p.Role, Tags: s.p.Tags, Slot: s.p.Slot}); err == nil {
+		if err = e.write(s, kept.Record{Do: kept.DoHello, Name: s.p.Name, App: s.p.App, Role: s.p.Role, Tags: s.p.Tags, Slot: s.p.Slot}); err == nil {
 			s.joined = true
 			e.changed()
 		}
@@ -79,23 +84,20 @@ func (e *Exchange) serveHello(c *Call) {
 }
 
 func (e *Exchange) servePeers(c *Call) {
-	var b op.PeersBody
-	if len(c.body) > 0 {
-		if err := json.Unmarshal(c.body, &b); err != nil {
-			c.Reply(nil, fault.New(fault.Usage, "the body cannot be read: %w", err))
-			return
-		}
+	b, err := read[op.PeersBody](c)
+	var list []op.Peer
+	if err == nil {
+		list, err = e.Peers(b.To)
 	}
-	list, err := e.Peers(b.To)
 	c.Reply(list, err)
 }
 
 // Peers are the parties with hello that a selector means, by name; "": all.
 func (e *Exchange) Peers(to string) ([]op.Peer, error) {
-	var sel selector
+	var sel whom.Selector
 	if to != "" {
 		var err error
-		if sel, err = parseSelector(to); err != nil {
+		if sel, err = whom.Parse(to); err != nil {
 			return nil, err
 		}
 	}
@@ -103,7 +105,7 @@ func (e *Exchange) Peers(to string) ([]op.Peer, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range e.sorted() {
-		if s.joined && (to == "" || sel.matches(s)) {
+		if s.joined && (to == "" || means(sel, s)) {
 			list = append(list, op.Peer{Name: s.p.Name, App: s.p.App, Role: s.p.Role, PID: s.pid, Ready: s.ready})
 		}
 	}
@@ -142,7 +144,7 @@ func (e *Exchange) serveListen(c *Call) {
 			case len(s.listens) >= listensMax || e.listening() >= globalMax:
 				return fault.New(fault.TableFull, "%s listens to %d ops", s.p.Name, len(s.listens))
 			}
-			if err := e.write(s, record{Do: doListen, Op: name}); err != nil {
+			if err := e.write(s, kept.Record{Do: kept.DoListen, Op: name}); err != nil {
 				return err
 			}
 			e.listen(s, name)
@@ -162,7 +164,7 @@ func (e *Exchange) serveUnlisten(c *Call) {
 			if !s.listens[name] {
 				continue
 			}
-			if err := e.write(s, record{Do: doUnlisten, Op: name}); err != nil {
+			if err := e.write(s, kept.Record{Do: kept.DoUnlisten, Op: name}); err != nil {
 				return err
 			}
 			e.unlisten(s, name)
@@ -172,9 +174,9 @@ func (e *Exchange) serveUnlisten(c *Call) {
 }
 
 func readOps(c *Call) ([]string, error) {
-	var b op.OpsBody
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		return nil, fault.New(fault.Usage, "the body cannot be read: %w", err)
+	b, err := read[op.OpsBody](c)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range b.Ops {
 		if !plainText(name, op.NameMax) {
@@ -220,7 +222,7 @@ func (e *Exchange) serveAddCommands(c *Call) {
 			case !had && (len(s.commands) >= commandsMax || e.commands >= globalMax):
 				return fault.New(fault.TableFull, "there are %d commands, %d of them of %s", e.commands, len(s.commands), s.p.Name)
 			}
-			if err := e.write(s, record{Do: doCommand, Command: &cmd}); err != nil {
+			if err := e.write(s, kept.Record{Do: kept.DoOffer, Command: &cmd}); err != nil {
 				return err
 			}
 			e.offer(s, cmd)
@@ -240,7 +242,7 @@ func (e *Exchange) serveDelCommands(c *Call) {
 			if _, had := s.commands[cmd.Name]; !had {
 				continue
 			}
-			if err := e.write(s, record{Do: doWithdraw, Op: cmd.Name}); err != nil {
+			if err := e.write(s, kept.Record{Do: kept.DoWithdraw, Op: cmd.Name}); err != nil {
 				return err
 			}
 			e.withdraw(s, cmd.Name)
@@ -250,9 +252,9 @@ func (e *Exchange) serveDelCommands(c *Call) {
 }
 
 func readCommands(c *Call) ([]op.Command, error) {
-	var b op.CommandsBody
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		return nil, fault.New(fault.Usage, "the body cannot be read: %w", err)
+	b, err := read[op.CommandsBody](c)
+	if err != nil {
+		return nil, err
 	}
 	for i, cmd := range b.Commands {
 		b.Commands[i].Of = nil

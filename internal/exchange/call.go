@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/clock"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -30,7 +31,7 @@ type Call struct {
 
 func newCall(e *Exchange, s *seat, f op.Frame, v served) *Call {
 	c := &Call{e: e, from: s.p.Name, pid: s.pid, body: f.Body, again: f.Again, hops: f.Hops}
-	c.x = &errand{asker: s, id: f.ID, op: f.Op, at: none, due: due(time.Now(), max(0, f.Within)), call: c}
+	c.x = &errand{asker: s, id: f.ID, op: f.Op, at: clock.None, due: due(time.Now(), max(0, f.Within)), call: c}
 	if !v.builtin {
 		c.body = bytes.Clone(f.Body)
 	}

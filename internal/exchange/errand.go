@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/clock"
+	"github.com/muster-run/muster/internal/exchange/line"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -25,7 +27,7 @@ type errand struct {
 	id    int64  // the asker's
 	op    string
 	due   time.Time
-	at    int // place in the heap; none
+	at    int // place on the clock
 
 	// Who does it: muster, or parties, or (wish) nobody yet.
 	call *Call
@@ -40,6 +42,12 @@ type errand struct {
 	last    op.Frame          // first: an E-UNKNOWN-OP, in case that no better comes
 }
 
+// Due implements clock.Timed.
+func (x *errand) Due() time.Time { return x.due }
+
+// Place implements clock.Timed.
+func (x *errand) Place() *int { return &x.at }
+
 // leg is one party's part.
 type leg struct {
 	to   *seat
@@ -52,7 +60,7 @@ func (e *Exchange) begin(x *errand) {
 		x.asker.asked[x.id] = x
 	}
 	e.under++
-	e.clock.add(x)
+	e.clock.Add(x)
 	for i, l := range x.legs {
 		l.to.serving[x.sent] = assignment{x, i}
 	}
@@ -61,11 +69,11 @@ func (e *Exchange) begin(x *errand) {
 // finish takes an errand out of all tables. Those who were asked and have not replied
 // are told if tell.
 func (e *Exchange) finish(x *errand, tell bool) {
-	if x.at == none {
+	if x.at == clock.None {
 		return
 	}
 	e.under--
-	e.clock.remove(x)
+	e.clock.Remove(x)
 	if x.asker != nil {
 		delete(x.asker.asked, x.id)
 	}
@@ -75,7 +83,7 @@ func (e *Exchange) finish(x *errand, tell bool) {
 			l.open = false
 			delete(l.to.serving, x.sent)
 			if tell && !l.to.gone {
-				e.post(l.to, parcel{data: op.Frame{Cmd: op.CmdCancel, ID: x.sent}.Append(nil)})
+				e.post(l.to, line.Parcel{Data: op.Frame{Cmd: op.CmdCancel, ID: x.sent}.Append(nil)})
 			}
 		}
 	}
@@ -106,7 +114,7 @@ func (e *Exchange) reply(x *errand, f op.Frame) {
 		e.counts.Lost++
 	default:
 		e.counts.Replies++
-		e.post(x.asker, parcel{data: f.Append(nil), reply: true})
+		e.post(x.asker, line.Parcel{Data: f.Append(nil), Reply: true})
 	}
 }
 

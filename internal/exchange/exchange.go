@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/clock"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -63,7 +64,7 @@ type Exchange struct {
 	listens  map[string][]*seat // by op, "*": all
 	commands int
 	subs     int
-	clock    clock
+	clock    *clock.Clock[*errand]
 	behind   behind
 	handover handover
 	dirty    []*seat // something is in their outboxes that nobody sends yet
@@ -87,7 +88,7 @@ func New(o Options) (*Exchange, error) {
 		routes: map[string]*route{}, topics: map[string]*topic{}, listens: map[string][]*seat{},
 	}
 	e.builtins()
-	e.clock.run = e.expire
+	e.clock = clock.New[*errand](e.expire)
 	e.behind.run = e.catchUp
 	if err := e.restore(); err != nil {
 		return nil, err
@@ -102,14 +103,14 @@ func (e *Exchange) Close() {
 	e.mu.Lock()
 	if !e.closed {
 		e.closed = true
-		e.clock.stop()
+		e.clock.Stop()
 		e.behind.stop()
 		e.handover.stop()
-		for _, x := range e.clock.all() {
+		for _, x := range e.clock.All() {
 			e.abandon(x)
 		}
 		for s := range e.seats {
-			s.out.close()
+			s.out.Close()
 		}
 	}
 	e.mu.Unlock()
@@ -161,6 +162,15 @@ func (e *Exchange) run(v served, c *Call) {
 	v.h(c)
 	if c.x.id != 0 && !c.done.Load() {
 		e.await(c)
+	}
+}
+
+// expire ends what is due. The timer runs it.
+func (e *Exchange) expire() {
+	e.mu.Lock()
+	defer e.leave()
+	if !e.closed {
+		e.clock.Rung(e.late, time.Now())
 	}
 }
 

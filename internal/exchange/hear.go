@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/clock"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -42,7 +43,7 @@ func (s *seat) Hear(data []byte) {
 
 // bad deals with a frame that is none, or too large.
 func (e *Exchange) bad(s *seat, f op.Frame, err error) {
-	x := &errand{asker: s, id: f.ID, op: f.Op, at: none}
+	x := &errand{asker: s, id: f.ID, op: f.Op, at: clock.None}
 	a, asked := s.serving[f.ID]
 	switch {
 	case fault.CodeOf(err) != fault.TooLarge:
@@ -84,7 +85,7 @@ func (e *Exchange) hearOp(s *seat, f op.Frame) {
 
 // decide passes a frame on, or says who serves it.
 func (e *Exchange) decide(s *seat, f op.Frame, doubtful bool) (served, *Call) {
-	x := &errand{asker: s, id: f.ID, op: f.Op, at: none}
+	x := &errand{asker: s, id: f.ID, op: f.Op, at: clock.None}
 	if fl := check(f); fl != nil {
 		e.refuse(x, fl)
 		return served{}, nil

@@ -3,6 +3,7 @@ package exchange
 import (
 	"time"
 
+	"github.com/muster-run/muster/internal/exchange/line"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -51,7 +52,7 @@ func (e *Exchange) message(s *seat, data []byte) bool {
 		return false
 	}
 	e.counts.Passed++
-	e.post(s, parcel{data: data})
+	e.post(s, line.Parcel{Data: data})
 	return true
 }
 
@@ -67,7 +68,7 @@ func (e *Exchange) remind(s *seat) {
 	if s.missed == 0 || s.gone || !s.room(1, 2) {
 		return
 	}
-	e.post(s, parcel{data: musters(op.Gap, mustJSON(op.GapBody{Missed: s.missed})).Append(nil), gap: s.missed})
+	e.post(s, line.Parcel{Data: musters(op.Gap, mustJSON(op.GapBody{Missed: s.missed})).Append(nil), Gap: s.missed})
 	s.missed = 0
 	delete(e.behind.seats, s)
 }

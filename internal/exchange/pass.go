@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/line"
+	"github.com/muster-run/muster/internal/exchange/whom"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -110,7 +112,7 @@ func (e *Exchange) ask(x *errand, f op.Frame, legs []leg) {
 		}
 		x.open++
 		e.counts.Passed++
-		e.post(legs[i].to, parcel{data: data, own: x.sent})
+		e.post(legs[i].to, line.Parcel{Data: data, Own: x.sent})
 	}
 }
 
@@ -143,14 +145,14 @@ func (e *Exchange) count(told *op.Receivers, to *seat, ok bool) {
 
 // nobody says why nobody can be asked.
 func (e *Exchange) nobody(asker *seat, to string) *fault.Fault {
-	sel, err := parseSelector(to)
+	sel, err := whom.Parse(to)
 	if err != nil {
 		return fault.From(err)
 	}
 	text := fmt.Sprintf("%q matches no process that runs", to)
 	for _, s := range e.sorted() {
 		switch {
-		case !sel.matches(s):
+		case !means(sel, s):
 		case s == asker && s.available():
 			text = fmt.Sprintf("%q matches nobody but the asker itself", to)
 		case !s.joined:

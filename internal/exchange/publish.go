@@ -6,14 +6,12 @@ import (
 	"strings"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/kept"
 	"github.com/muster-run/muster/internal/op"
 )
 
 // ownPrefix begins the channels on which only muster publishes.
 const ownPrefix = "muster:"
-
-// subscription is one of a party.
-type subscription struct{ channel, queue string }
 
 // topic is a channel with subscribers.
 type topic struct {
@@ -164,7 +162,7 @@ func (e *Exchange) serveSubscribe(c *Call) {
 		case len(s.subs) >= subsMax || e.subs >= globalMax:
 			return fault.New(fault.TableFull, "there are %d subscriptions, %d of them of %s", e.subs, len(s.subs), s.p.Name)
 		}
-		if err := e.write(s, record{Do: doSubscribe, Channel: sub.channel, Queue: sub.queue}); err != nil {
+		if err := e.write(s, kept.Record{Do: kept.DoSubscribe, Channel: sub.Channel, Queue: sub.Queue}); err != nil {
 			return err
 		}
 		e.subscribe(s, sub)
@@ -179,7 +177,7 @@ func (e *Exchange) serveUnsubscribe(c *Call) {
 		if err != nil || !s.subs[sub] {
 			return err
 		}
-		if err := e.write(s, record{Do: doUnsubscribe, Channel: sub.channel, Queue: sub.queue}); err != nil {
+		if err := e.write(s, kept.Record{Do: kept.DoUnsubscribe, Channel: sub.Channel, Queue: sub.Queue}); err != nil {
 			return err
 		}
 		e.unsubscribe(s, sub)
@@ -187,54 +185,54 @@ func (e *Exchange) serveUnsubscribe(c *Call) {
 	})
 }
 
-func readSubscription(c *Call) (subscription, error) {
-	var b op.ChannelBody
-	if err := json.Unmarshal(c.body, &b); err != nil {
-		return subscription{}, fault.New(fault.Usage, "the body cannot be read: %w", err)
+func readSubscription(c *Call) (kept.Subscription, error) {
+	b, err := read[op.ChannelBody](c)
+	if err != nil {
+		return kept.Subscription{}, err
 	}
 	name, f := channelName(b.Channel, c.x.asker.p.App)
 	switch {
 	case f != nil:
-		return subscription{}, f
+		return kept.Subscription{}, f
 	case b.Queue != "" && !plainText(b.Queue, op.NameMax):
-		return subscription{}, fault.New(fault.Usage, "a queue has a name of at most %d bytes without control characters", op.NameMax)
+		return kept.Subscription{}, fault.New(fault.Usage, "a queue has a name of at most %d bytes without control characters", op.NameMax)
 	}
-	return subscription{name, b.Queue}, nil
+	return kept.Subscription{Channel: name, Queue: b.Queue}, nil
 }
 
-func (e *Exchange) subscribe(s *seat, sub subscription) {
-	t := e.topics[sub.channel]
+func (e *Exchange) subscribe(s *seat, sub kept.Subscription) {
+	t := e.topics[sub.Channel]
 	if t == nil {
 		t = &topic{queues: map[string]*queue{}}
-		e.topics[sub.channel] = t
+		e.topics[sub.Channel] = t
 	}
 	s.subs[sub] = true
 	e.subs++
-	if sub.queue == "" {
+	if sub.Queue == "" {
 		t.plain = append(t.plain, s)
 		return
 	}
-	q := t.queues[sub.queue]
+	q := t.queues[sub.Queue]
 	if q == nil {
 		q = &queue{}
-		t.queues[sub.queue] = q
+		t.queues[sub.Queue] = q
 	}
 	q.seats = append(q.seats, s)
 }
 
-func (e *Exchange) unsubscribe(s *seat, sub subscription) {
+func (e *Exchange) unsubscribe(s *seat, sub kept.Subscription) {
 	delete(s.subs, sub)
 	e.subs--
-	t := e.topics[sub.channel]
-	if sub.queue == "" {
+	t := e.topics[sub.Channel]
+	if sub.Queue == "" {
 		t.plain = without(t.plain, s)
-	} else if q := t.queues[sub.queue]; len(q.seats) == 1 {
-		delete(t.queues, sub.queue)
+	} else if q := t.queues[sub.Queue]; len(q.seats) == 1 {
+		delete(t.queues, sub.Queue)
 	} else {
 		q.seats = without(q.seats, s)
 	}
 	if len(t.plain)+len(t.queues) == 0 {
-		delete(e.topics, sub.channel)
+		delete(e.topics, sub.Channel)
 	}
 }
 

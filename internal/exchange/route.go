@@ -2,80 +2,25 @@ package exchange
 
 import (
 	"cmp"
-	"path"
 	"slices"
-	"strings"
 
-	"github.com/muster-run/muster/api"
-	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/whom"
 )
 
-const (
-	// clientPrefix begins the names of clients.
-	clientPrefix = "client:"
-	// routesMax is how many selectors are remembered.
-	routesMax = 4096
-)
+// routesMax is how many selectors are remembered.
+const routesMax = 4096
 
-// selector is one of package api that may name clients, too. "all" and globs over apps
-// mean no clients: they are no workers.
-type selector struct {
-	workers *api.Selector
-	clients []string // globs
-}
-
-// parseSelector reads one. Its error is a fault of code Usage.
-func parseSelector(text string) (selector, error) {
-	var s selector
-	var rest []string
-	for part := range strings.SplitSeq(text, ",") {
-		part = strings.TrimSpace(part)
-		name, client := strings.CutPrefix(part, clientPrefix)
-		if !client {
-			rest = append(rest, part)
-			continue
-		}
-		if _, err := path.Match(name, ""); name == "" || err != nil {
-			return selector{}, fault.New(fault.Usage, "%q selects nothing: write client:NAME", part)
-		}
-		s.clients = append(s.clients, name)
+// means says whether a selector means a party.
+func means(sel whom.Selector, s *seat) bool {
+	if s.client {
+		return sel.Client(s.p.Name)
 	}
-	if len(rest) > 0 {
-		w, err := api.ParseSelector(strings.Join(rest, ","))
-		if err != nil {
-			return selector{}, err
-		}
-		s.workers = &w
-	}
-	return s, nil
-}
-
-// matches says whether it means a party.
-func (s selector) matches(p *seat) bool {
-	if p.client {
-		return s.names(strings.TrimPrefix(p.p.Name, clientPrefix))
-	}
-	return s.means(p.target(), p.p.Slot)
-}
-
-func (s selector) names(client string) bool {
-	return slices.ContainsFunc(s.clients, func(glob string) bool {
-		ok, _ := path.Match(glob, client)
-		return ok
-	})
-}
-
-func (s selector) means(t api.Target, slot int) bool {
-	if s.workers == nil {
-		return false
-	}
-	slots, ok := s.workers.Match(t)
-	return ok && (slots == nil || slices.Contains(slots, slot))
+	return sel.Worker(s.target(), s.p.Slot)
 }
 
 // route is a selector and whom it means now.
 type route struct {
-	selector
+	sel     whom.Selector
 	version int
 	seats   []*seat // available, by name
 	turn    int     // where the next one is looked for
@@ -85,20 +30,20 @@ type route struct {
 func (e *Exchange) route(to string) (*route, error) {
 	r := e.routes[to]
 	if r == nil {
-		sel, err := parseSelector(to)
+		sel, err := whom.Parse(to)
 		if err != nil {
 			return nil, err
 		}
 		if len(e.routes) >= routesMax {
 			clear(e.routes)
 		}
-		r = &route{selector: sel, version: -1}
+		r = &route{sel: sel, version: -1}
 		e.routes[to] = r
 	}
 	if r.version != e.version {
 		r.version, r.seats = e.version, r.seats[:0]
 		for s := range e.seats {
-			if s.available() && r.matches(s) {
+			if s.available() && means(r.sel, s) {
 				r.seats = append(r.seats, s)
 			}
 		}

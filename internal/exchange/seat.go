@@ -7,6 +7,8 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/exchange/kept"
+	"github.com/muster-run/muster/internal/exchange/line"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -16,7 +18,7 @@ type seat struct {
 	client  bool
 	carry   func([]byte) error
 	waiting func() (int, int)
-	out     outbox
+	out     line.Line
 
 	// Guarded by the Exchange's mutex.
 	p      op.Party
@@ -33,7 +35,7 @@ type seat struct {
 
 	asked    map[int64]*errand    // it waits for
 	serving  map[int64]assignment // it was asked, by muster's own ID
-	subs     map[subscription]bool
+	subs     map[kept.Subscription]bool
 	listens  map[string]bool
 	commands map[string]op.Command
 }
@@ -48,7 +50,7 @@ type assignment struct {
 func (e *Exchange) Enter(p op.Party, adopted bool) op.Seat {
 	s := &seat{
 		e: e, p: p, client: p.App == "", carry: p.Send, waiting: p.Waiting, fresh: adopted, moving: adopted,
-		asked: map[int64]*errand{}, serving: map[int64]assignment{}, subs: map[subscription]bool{},
+		asked: map[int64]*errand{}, serving: map[int64]assignment{}, subs: map[kept.Subscription]bool{},
 		listens: map[string]bool{}, commands: map[string]op.Command{},
 	}
 	e.mu.Lock()
@@ -118,7 +120,7 @@ func (s *seat) Gone() {
 	s.gone = true
 	delete(e.seats, s)
 	delete(e.behind.seats, s)
-	s.out.close()
+	s.out.Close()
 	e.forget(s)
 	for _, x := range s.asked {
 		e.cancel(x)
@@ -147,7 +149,7 @@ func (e *Exchange) forget(s *seat) {
 	e.commands -= len(s.commands)
 	clear(s.commands)
 	if known {
-		e.unwritten(s, e.write(s, record{Do: doGone}))
+		e.unwritten(s, e.write(s, kept.Record{Do: kept.DoGone}))
 	}
 }
 
@@ -166,8 +168,8 @@ func (s *seat) target() api.Target {
 }
 
 // post puts a frame into the outbox.
-func (e *Exchange) post(s *seat, p parcel) {
-	s.out.add(p)
+func (e *Exchange) post(s *seat, p line.Parcel) {
+	s.out.Add(p)
 	if !s.dirty {
 		s.dirty = true
 		e.dirty = append(e.dirty, s)
