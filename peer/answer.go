@@ -251,8 +251,11 @@ func (p *Peer) reply(f op.Frame, value any, err error) {
 // handlerFault gives an error of the program's own the code of one.
 func handlerFault(err error) error {
 	var f *fault.Fault
-	if errors.As(err, &f) {
+	switch {
+	case errors.As(err, &f):
 		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return fault.New(fault.Deadline, "the handler has not answered in time: %w", err)
 	}
 	return fault.New(fault.HandlerFailed, "%w", err)
 }

@@ -23,6 +23,7 @@ func TestHandle(t *testing.T) {
 		return said{fmt.Sprint(s.Text, " ", r.From, " ", r.PID, " ", r.Asked)}, nil
 	})
 	p.Handle("fail", func(context.Context, *Request) (any, error) { return nil, errOwn })
+	p.Handle("late", func(context.Context, *Request) (any, error) { return nil, context.DeadlineExceeded })
 	p.Handle("mine", func(context.Context, *Request) (any, error) {
 		return nil, &fault.Fault{Code: "E-MINE", Text: "no milk", Fix: "buy some"}
 	})
@@ -39,6 +40,7 @@ func TestHandle(t *testing.T) {
 		{"say", said{"hi"}, `{"text":"hi web#1 7 true"}`, "", ""},
 		{"say", "no object", "", "", fault.Usage},
 		{"fail", nil, "", "no milk", fault.HandlerFailed},
+		{"late", nil, "", "", fault.Deadline},
 		{"mine", nil, "", "no milk", "E-MINE"},
 		{"panic", nil, "", "the handler of panic has panicked: spilled", fault.HandlerFailed},
 		{"odd", nil, "", "", fault.Usage},

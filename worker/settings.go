@@ -91,13 +91,15 @@ func (w *Worker) beat() {
 		return // the channel has ended
 	}
 	w.settings.set(welcome.Settings, true)
+	var last time.Time
 	for {
 		var tick <-chan time.Time
 		if every := w.beatEvery(); every > 0 {
-			if w.o.Alive == nil || w.o.Alive() {
-				_ = w.send(op.Frame{Cmd: op.CmdOp, Op: op.Heartbeat}.Append(nil)) // the next one may leave
+			if time.Since(last) >= every {
+				w.beatOnce()
+				last = time.Now()
 			}
-			tick = time.After(every)
+			tick = time.After(time.Until(last.Add(every)))
 		}
 		select {
 		case <-tick:
@@ -105,6 +107,13 @@ func (w *Worker) beat() {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// beatOnce sends a sign of life, if the program says that it is alive.
+func (w *Worker) beatOnce() {
+	if w.o.Alive == nil || w.o.Alive() {
+		_ = w.send(op.Frame{Cmd: op.CmdOp, Op: op.Heartbeat}.Append(nil)) // the next one may leave
 	}
 }
 
