@@ -26,5 +26,12 @@
 // A program that is its own primary has Kin instead (kin.go, room brood): its forks are
 // Attempts too. They end before it is asked to, and Gone comes after theirs.
 //
+// # What it says (speech.go, heart.go; rooms voice, pulse, crash)
+//
+// A process with a channel, but for a fork, takes part in operations (op.Party, under the
+// ID that a successor knows, too) until its channel has ended or nothing is left of it;
+// others may ask it from its start until it is told to end. Its signs of life are watched
+// from when it is ready. What it says of its own end is kept for the report of that.
+//
 // After Close no event comes any more.
 package attempt

@@ -1,8 +1,10 @@
 package attempt
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/muster-run/muster/internal/launch"
 	"github.com/muster-run/muster/internal/supervisor/need"
 )
 
@@ -39,7 +41,15 @@ func (a *Attempt) withoutServers() {
 // lacks says in words what has not come.
 func (a *Attempt) lacks() string {
 	text := a.needs.Missing(a.app)
-	if a.needs&need.Servers != 0 && a.node != nil && a.node.facts().Online && !a.node.turns {
+	if a.needs&need.Servers == 0 || a.node == nil {
+		return text
+	}
+	why, foreign := launch.Dealt(a.app)
+	switch online := a.node.facts().Online; {
+	case foreign && !online:
+		text += fmt.Sprintf("; it has not said that it takes connections from muster, which %s asks for:"+
+			" a Go program does by worker.Listen and Accept; for any other one write slots or shared", why)
+	case !foreign && online && !a.node.turns:
 		text += "; its main script has not come to its end"
 	}
 	return text

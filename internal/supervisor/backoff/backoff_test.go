@@ -1,10 +1,12 @@
 package backoff
 
 import (
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/record"
@@ -129,5 +131,27 @@ func TestShorten(t *testing.T) {
 		if got := Shorten(app, record.Tries{Count: 3, Row: tt.row}, tt.delay, tt.since); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
+	}
+}
+
+// What the worker said of its end itself is in the words of the fault, and its stack
+// above the last lines; muster's own verdict keeps its words.
+func TestJudgeACrash(t *testing.T) {
+	now := time.Now()
+	e := End{
+		App: spec.DefaultApp("web"), Exit: process.Exit{PID: 7, Code: 1, Time: now}, StartedAt: now.Add(-time.Minute), ReadyAt: now.Add(-time.Minute),
+		Worker: "web#0", Lines: []string{"bye"}, Crash: &event.WorkerCrash{Type: "E", Error: "boom", Stack: "a.js:1"},
+	}
+	f := Judge(e).Fault
+	if f.Text != "ended with exit code 1 after 1m: E: boom" || !slices.Equal(f.Output, []string{"a.js:1", "bye"}) {
+		t.Errorf("%+v", f)
+	}
+	e.Verdict = fault.New(fault.Heartbeat, "silent")
+	if f := Judge(e).Fault; f.Text != "silent" || f.Code != fault.Heartbeat || len(f.Output) != 2 {
+		t.Errorf("%+v", f)
+	}
+	e.Verdict, e.Exit.Code = nil, 0
+	if f := Judge(e).Fault; f != nil {
+		t.Errorf("%+v", f)
 	}
 }

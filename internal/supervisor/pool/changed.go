@@ -17,16 +17,20 @@ func (p *Pool) tell(changes []spec.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	var lines []string
+	lines := changeLines(changes)
+	for _, w := range p.workers() {
+		w.Change(w.Gen.Release.App, lines)
+	}
+}
+
+func changeLines(changes []spec.Change) (lines []string) {
 	for _, c := range changes[:min(len(changes), changesMax)] {
 		lines = append(lines, changeLine(c))
 	}
 	if more := len(changes) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
-	for _, w := range p.workers() {
-		w.Change(w.Gen.Release.App, lines)
-	}
+	return lines
 }
 
 // changeLine is "ports.http 8000 → 9000"; "none" is what is not there.
