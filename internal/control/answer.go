@@ -160,7 +160,7 @@ func read[In any](s *Server, w http.ResponseWriter, r *http.Request) (In, error)
 func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > s.options.MaxBody {
 		w.Header().Set("Connection", "close") // what follows is not read
-		return nil, s.tooLong()
+		return nil, tooLong(s.options.MaxBody)
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(s.options.bodyTime))
@@ -169,7 +169,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	switch {
 	case errors.As(err, &long):
 		w.Header().Set("Connection", "close")
-		return nil, s.tooLong()
+		return nil, tooLong(long.Limit)
 	case err != nil:
 		w.Header().Set("Connection", "close")
 		return nil, status{http.StatusRequestTimeout, fault.New(fault.Usage, "cannot read the request: %w", err)}
@@ -179,8 +179,8 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-func (s *Server) tooLong() error {
-	return status{http.StatusRequestEntityTooLarge, fault.New(fault.Usage, "the request is longer than %d bytes", s.options.MaxBody).
+func tooLong(limit int64) error {
+	return status{http.StatusRequestEntityTooLarge, fault.New(fault.Usage, "the request is longer than %d bytes", limit).
 		WithFix("send less at a time")}
 }
 

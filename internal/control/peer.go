@@ -22,13 +22,19 @@ import (
 type peer struct {
 	known         bool
 	uid, gid, pid int
-	groups        []int // supplementary
-	err           error // why it is not known
+	groups        []int  // supplementary
+	name          string // of one that is known by something else
+	err           error  // why it is not known
 }
 
 // String is the By of event.Order. The pid is 0 for a peer in another pid
 // namespace (a container, or the host of this one).
-func (p peer) String() string { return fmt.Sprintf("uid %d pid %d", p.uid, p.pid) }
+func (p peer) String() string {
+	if p.name != "" {
+		return p.name
+	}
+	return fmt.Sprintf("uid %d pid %d", p.uid, p.pid)
+}
 
 // peerOf asks the kernel who is at the other end.
 func peerOf(c net.Conn) peer {
