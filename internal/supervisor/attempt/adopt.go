@@ -64,6 +64,11 @@ func (a *Attempt) Resume(proc process.Proc, exited bool) {
 	}
 	a.proc = proc
 	a.reattach(proc)
+	defer func() {
+		if !a.Serving() {
+			a.closeBox()
+		}
+	}()
 	if !a.running {
 		a.deadline, a.span = time.Time{}, 0
 		a.runs(proc, a.launched)

@@ -11,6 +11,7 @@ import (
 	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/op"
+	"github.com/muster-run/muster/internal/process"
 	"github.com/muster-run/muster/internal/supervisor/record"
 	"github.com/muster-run/muster/spec"
 )
@@ -226,4 +227,21 @@ func TestNeverBeats(t *testing.T) {
 		}
 	}
 	l.a.hangUp(false)
+}
+
+// An adopted process that was told to end may go on asking, but is not asked.
+func TestAdoptedInTheMiddleOfItsEnd(t *testing.T) {
+	e := &table{}
+	l := newLine(t)
+	l.open()
+	l.a.hangUp(true)
+	l.shared.Exchange = e
+	was := record.Process{ID: l.a.id, Number: 3, Launched: time.Now(), Started: time.Now(), Stopping: true, Asked: true, Span: time.Hour, Deadline: time.Now().Add(time.Hour)}
+	l.do(func() { l.a = Adopt(l.a.life, l.a.cfg, was) })
+	l.do(func() { l.a.Resume(process.Proc{ID: was.ID, PID: 8}, false) })
+	e.wants(t, "enter #0 true", "ready 8 false")
+	l.send(`{"cmd":"MUSTER_OP","op":"last","id":1}`)
+	e.wants(t, `{"cmd":"MUSTER_OP","op":"last","id":1}`)
+	l.do(l.a.Close)
+	e.wants(t, "ready 8 false", "gone")
 }

@@ -58,7 +58,9 @@ func (v *Voice) sit(pid int) {
 		}
 	}
 	v.seat = &seat{Seat: v.o.Exchange.Enter(p, v.o.Adopted)}
-	v.seat.ready(pid, false) // it may speak before it may be spoken to
+	if !v.o.Adopted {
+		v.seat.ready(pid, false) // it may speak before it may be spoken to
+	}
 }
 
 // frame sends one to a program that reads its channel by itself.

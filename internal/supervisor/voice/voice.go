@@ -89,7 +89,8 @@ type Voice struct {
 }
 
 // New makes the Voice of a process, before its channel is read. pid is 0 where it is
-// not known yet.
+// not known yet. Of an adopted one Open or Close follows: until then those who ask for it
+// wait.
 func New(o Options, pid int) *Voice {
 	v := &Voice{o: o, box: &o.Box, over: make(chan struct{})}
 	v.ops = mail.Pace{Frames: opFrames, Window: opWindow, Bytes: opBytes}

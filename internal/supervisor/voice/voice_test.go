@@ -256,7 +256,7 @@ func TestHandedOver(t *testing.T) {
 	}
 	l.cancel()
 	l.speak(conn, func(o *Options) { o.Adopted = true })
-	l.e.wants(t, "enter web.0.x-1 web#0 adopted:true", "ready 0 false", `{"cmd":"MUSTER_OP","op":"two"}`)
+	l.e.wants(t, "enter web.0.x-1 web#0 adopted:true", `{"cmd":"MUSTER_OP","op":"two"}`)
 }
 
 // To Node.js a frame goes as one of its own kind: its code does not hear of it.
