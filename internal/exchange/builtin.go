@@ -20,6 +20,13 @@ const (
 func (e *Exchange) builtins() {
 	for name, h := range map[string]func(*Call){
 		op.Hello: e.serveHello, op.Peers: e.servePeers,
+		op.Ping: func(c *Call) {
+			if body := c.Body(); body != nil {
+				c.Reply(body, nil)
+				return
+			}
+			c.Reply(nil, nil)
+		},
 		op.Publish: e.servePublish, op.Subscribe: e.serveSubscribe, op.Unsubscribe: e.serveUnsubscribe,
 		op.Listen: e.serveListen, op.Unlisten: e.serveUnlisten,
 		op.AddCommands: e.serveAddCommands, op.DelCommands: e.serveDelCommands,
