@@ -259,7 +259,9 @@ func TestCommands(t *testing.T) {
 		a.reply(a.next(op.AddCommands), nil)
 		return receive(t, done)
 	}
-	greet := add("greet", func(_ context.Context, args map[string]any) (any, error) { return fmt.Sprint("hi ", args["N"]), nil })
+	greet := add("greet", func(_ context.Context, args map[string]any) (any, error) {
+		return fmt.Sprintf("hi %v %[1]T", args["N"]), nil
+	})
 	bad := add("bad", func(context.Context, map[string]any) (any, error) { panic("spilled") })
 	if greet.err != nil || bad.err != nil {
 		t.Fatal(greet.err, bad.err)
@@ -269,7 +271,7 @@ func TestCommands(t *testing.T) {
 		want string
 		code fault.Code
 	}{
-		{op.CommandCall{Name: "greet", Args: map[string]any{"N": 3}}, `"hi 3"`, ""},
+		{op.CommandCall{Name: "greet", Args: map[string]any{"N": 3}}, `"hi 3 int64"`, ""},
 		{op.CommandCall{Name: "bad"}, "", fault.HandlerFailed},
 		{op.CommandCall{Name: "none"}, "", fault.UnknownOp},
 		{7, "", fault.Usage},
@@ -283,14 +285,18 @@ func TestCommands(t *testing.T) {
 	if own := p.OwnCommands(); len(own) != 2 || own[0].Name != "bad" || own[1].Help != "greets" {
 		t.Errorf("own commands: %+v", own)
 	}
-	if got, err := p.RunCommand(within(t), "greet", map[string]any{"N": 1}); got != "hi 1" || err != nil {
+	if got, err := p.RunCommand(within(t), "greet", []string{"1"}); got != "hi 1 int64" || err != nil {
 		t.Error(got, err)
 	}
 	_, err := p.RunCommand(within(t), "none", nil)
 	wantCode(t, err, fault.UnknownOp)
+	_, err = p.RunCommand(within(t), "greet", []string{"12x"})
+	wantCode(t, err, fault.Usage)
+	_, err = p.AddCommand(within(t), Command{Name: "odd", Pattern: "N:"}, nil)
+	wantCode(t, err, fault.Usage)
 	again := add("greet", func(context.Context, map[string]any) (any, error) { return "again", nil })
 	greet.remove() // not its own any more
-	if got, _ := p.RunCommand(within(t), "greet", nil); got != "again" {
+	if got, _ := p.RunCommand(within(t), "greet", []string{"1"}); got != "again" {
 		t.Error(got)
 	}
 	again.remove()

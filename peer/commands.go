@@ -9,11 +9,12 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/op"
+	"github.com/muster-run/muster/internal/op/pattern"
 )
 
 // CommandFunc runs a command that somebody typed in the console. args are its words by
-// the names of Command.Pattern, of the types it says: string, int64, float64, bool. What
-// it returns is shown: a string as it is, anything else as JSON.
+// the names of Command.Pattern, of the types it says: string, int64, float64, bool,
+// []string. What it returns is shown: a string as it is, anything else as JSON.
 type CommandFunc func(ctx context.Context, args map[string]any) (any, error)
 
 // commands that the process offers.
@@ -24,7 +25,12 @@ type commands struct {
 
 type command struct {
 	Command
-	f CommandFunc
+	words pattern.Pattern
+	f     CommandFunc
+}
+
+func (c *command) run(ctx context.Context, args map[string]any) (any, error) {
+	return c.f(ctx, c.words.Typed(args))
 }
 
 func (c *commands) start() { c.all = map[string]*command{} }
@@ -35,7 +41,11 @@ func (p *Peer) AddCommand(ctx context.Context, c Command, f CommandFunc) (remove
 	if err := checkName("the command", c.Name); err != nil {
 		return nil, err
 	}
-	cs, own := &p.commands, &command{c, f}
+	words, err := pattern.Parse(c.Pattern)
+	if err != nil {
+		return nil, err
+	}
+	cs, own := &p.commands, &command{c, words, f}
 	cs.mu.Lock()
 	cs.all[c.Name] = own
 	cs.mu.Unlock()
@@ -73,16 +83,25 @@ func (p *Peer) OwnCommands() []Command {
 	return list
 }
 
-// RunCommand runs a command that this process offers, as the console would.
-func (p *Peer) RunCommand(ctx context.Context, name string, args map[string]any) (any, error) {
+// RunCommand runs a command that this process offers with the words behind its name, as
+// the console would. Words that do not fit its pattern are E-USAGE.
+func (p *Peer) RunCommand(ctx context.Context, name string, words []string) (any, error) {
 	c := &p.commands
 	c.mu.Lock()
 	own := c.all[name]
 	c.mu.Unlock()
 	if own == nil {
-		return nil, fault.New(fault.UnknownOp, "this process offers no command %q", name).WithFix("`help` lists the commands")
+		return nil, notOffered(name)
+	}
+	args, err := own.words.Match(words)
+	if err != nil {
+		return nil, err
 	}
 	return own.f(ctx, args)
+}
+
+func notOffered(name string) error {
+	return fault.New(fault.UnknownOp, "this process offers no command %q", name).WithFix("`help` lists the commands")
 }
 
 // find is who runs the command of a frame.
@@ -97,8 +116,8 @@ func (c *commands) find(f op.Frame) []*registered {
 		case err != nil:
 			return nil, fault.New(fault.Usage, "the command cannot be read: %w", err).WithFix("send op.CommandCall")
 		case own == nil:
-			return nil, fault.New(fault.UnknownOp, "this process offers no command %q", call.Name).WithFix("`help` lists the commands")
+			return nil, notOffered(call.Name)
 		}
-		return own.f(ctx, call.Args)
+		return own.run(ctx, call.Args)
 	}}}
 }

@@ -75,5 +75,5 @@ func (c *consoles) close() {
 
 // runCommand runs a command that the program offers.
 func (w *Worker) runCommand(ctx context.Context, c console.Command, words []string) (any, error) {
-	return w.RunCommand(ctx, c.Name, map[string]any{"words": words})
+	return w.RunCommand(ctx, c.Name, words)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster-run/muster/internal/op/pattern"
 	"github.com/muster-run/muster/spec"
 )
 
@@ -68,8 +69,8 @@ func (c *console) laterWords(ctx context.Context, words []string) []Candidate {
 	}
 	offered, _ := c.o.Agent.Commands(ctx)
 	for _, o := range offered.Commands {
-		if p, err := ParsePattern(o.Pattern); o.Name == words[0] && err == nil {
-			return texts(p.choicesAt(n - 1)...)
+		if p, err := pattern.Parse(o.Pattern); o.Name == words[0] && err == nil {
+			return texts(p.ChoicesAt(n - 1)...)
 		}
 	}
 	return nil

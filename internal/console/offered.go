@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/op/pattern"
 	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/spec/secret"
 )
@@ -22,7 +23,7 @@ func (c *console) offered(ctx context.Context, words []string) (int, error) {
 		return 0, c.unknown(words[0], list.Commands, err)
 	}
 	o := list.Commands[i]
-	p, err := ParsePattern(o.Pattern)
+	p, err := pattern.Parse(o.Pattern)
 	if err != nil {
 		return 0, err
 	}
@@ -107,11 +108,11 @@ func plainText(body json.RawMessage) string {
 func (c *console) secretive(ctx context.Context, words []string) bool {
 	list, _ := c.o.Agent.Commands(ctx)
 	for _, o := range list.Commands {
-		p, err := ParsePattern(o.Pattern)
+		p, err := pattern.Parse(o.Pattern)
 		if len(words) < 2 || o.Name != words[0] || err != nil {
 			continue
 		}
-		return slices.ContainsFunc(p.slots, func(s slot) bool { return secret.IsName(s.name) })
+		return slices.ContainsFunc(p.Names(), secret.IsName)
 	}
 	return false
 }

@@ -1,6 +1,7 @@
-package console
+package pattern
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -48,8 +49,8 @@ const (
 // wholeMax is how far whole numbers are exact in JSON.
 const wholeMax = 1<<53 - 1
 
-// ParsePattern reads a pattern; "" takes no words. Its fault is E-USAGE.
-func ParsePattern(text string) (Pattern, error) {
+// Parse reads a pattern; "" takes no words. Its fault is E-USAGE.
+func Parse(text string) (Pattern, error) {
 	p := Pattern{text: text}
 	for word := range strings.FieldsSeq(text) {
 		s, ok := parseSlot(word)
@@ -183,12 +184,52 @@ func (s slot) wants() string {
 	return "a word"
 }
 
-// choicesAt are the words that may stand in the i-th place, where they are few.
-func (p Pattern) choicesAt(i int) []string {
+// ChoicesAt are the words that may stand in the i-th place, where they are few.
+func (p Pattern) ChoicesAt(i int) []string {
 	if i >= 0 && i < len(p.slots) {
 		return p.slots[i].choices
 	}
 	return nil
+}
+
+// Names of its places, in order.
+func (p Pattern) Names() []string {
+	names := make([]string, len(p.slots))
+	for i, s := range p.slots {
+		names[i] = s.name
+	}
+	return names
+}
+
+// Typed gives what Match gave its types again, once it has been JSON: whole numbers and
+// lists of words have lost them. What is of another type stays as it is.
+func (p Pattern) Typed(args map[string]any) map[string]any {
+	typed := maps.Clone(args)
+	for _, s := range p.slots {
+		switch v := args[s.name].(type) {
+		case float64:
+			if s.kind == anInt && v == math.Trunc(v) && math.Abs(v) <= wholeMax {
+				typed[s.name] = int64(v)
+			}
+		case []any:
+			if words, ok := wordsOf(v); ok && s.kind == theRest {
+				typed[s.name] = words
+			}
+		}
+	}
+	return typed
+}
+
+// wordsOf makes a list of words of a list that has only such.
+func wordsOf(list []any) (words []string, ok bool) {
+	for _, v := range list {
+		word, ok := v.(string)
+		if !ok {
+			return nil, false
+		}
+		words = append(words, word)
+	}
+	return words, true
 }
 
 // String is the pattern as it was written.

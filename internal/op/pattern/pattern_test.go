@@ -1,6 +1,7 @@
-package console
+package pattern
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestPatternMatches(t *testing.T) {
 		{"[A] [TEXT...]", "", map[string]any{}},
 		{"N:int", "9007199254740991", map[string]any{"N": int64(9007199254740991)}},
 	} {
-		p, err := ParsePattern(c.pattern)
+		p, err := Parse(c.pattern)
 		if err != nil {
 			t.Errorf("%q: %v", c.pattern, err)
 			continue
@@ -64,7 +65,7 @@ func TestPatternRefuses(t *testing.T) {
 		{"TEXT...", "", `TEXT is missing, one word or more`, ""},
 		{"A [N:int]", "a b", `N: "b" is not a whole number`, ""},
 	} {
-		p, err := ParsePattern(c.pattern)
+		p, err := Parse(c.pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func TestBadPatterns(t *testing.T) {
 	for _, text := range []string{
 		"N:", "N:int8", ":int", "...", "[N", "N]", "[N] M", "N... M", "N N", "a|b", "N:a|", "N:|a", "N:a|b|", "é", "[]", "N:int:int", "N:on", "A...:int",
 	} {
-		if p, err := ParsePattern(text); fault.CodeOf(err) != fault.Usage {
+		if p, err := Parse(text); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%q is taken for %+v (%v)", text, p, err)
 		}
 	}
@@ -98,7 +99,7 @@ func TestPatternProperty(t *testing.T) {
 		for i := len(slots) - optional; i < len(slots); i++ {
 			slots[i] = "[" + slots[i] + "]"
 		}
-		p, err := ParsePattern(strings.Join(slots, " "))
+		p, err := Parse(strings.Join(slots, " "))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,4 +117,37 @@ func TestPatternProperty(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What has been JSON has its types again.
+func TestTyped(t *testing.T) {
+	p, err := Parse("N:int R:number F:on|off NAME TEXT...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, err := p.Match(strings.Fields("3 4 on 5 all good"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again map[string]any
+	if err := json.Unmarshal(text, &again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(args, p.Typed(again)); diff != "" {
+		t.Error(diff)
+	}
+	odd := map[string]any{"N": 1.5, "R": "x", "TEXT": []any{1}, "other": 2.0}
+	if diff := cmp.Diff(odd, p.Typed(odd)); diff != "" {
+		t.Error(diff)
+	}
+	if got := p.Names(); len(got) != 5 || got[4] != "TEXT" {
+		t.Error(got)
+	}
+	if got := p.Typed(nil); len(got) != 0 {
+		t.Error(got)
+	}
 }
