@@ -6,8 +6,8 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/agent/operations"
 	"github.com/muster-run/muster/internal/notifier"
+	"github.com/muster-run/muster/internal/operations"
 	"github.com/muster-run/muster/internal/process"
 )
 
