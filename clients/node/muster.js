@@ -383,8 +383,7 @@ class Worker extends EventEmitter {
       end: () => this.#end(),
     });
     // Its answer is waited for as long as it takes: the agent may just be being replaced.
-    this.#hello = this._ask(this.#op('', 'hello', { sdk: options.sdk || 'node/1' }), { within: WITHIN_MAX_MS, idle: true })
-      .then((welcome) => this.#welcomed(welcome));
+    this.#hello = this._ask(this.#op('', 'hello', { sdk: options.sdk || 'node/1' }), { within: WITHIN_MAX_MS, idle: true, at: (welcome) => this.#welcomed(welcome) });
     this.#hello.catch((error) => {
       if (!this.#over) this.#log('this process takes no part in operations:', error.message);
     });
@@ -394,15 +393,20 @@ class Worker extends EventEmitter {
   /** hello waits for muster's welcome: who this process is. Nothing else has to wait for it. */
   async hello() {
     if (this.alone) throw this.#aloneError('hello');
-    return this.#hello;
+    const alive = setInterval(() => {}, DELAY_MAX);
+    try {
+      return await this.#hello;
+    } finally {
+      clearInterval(alive);
+    }
   }
 
   #welcomed(welcome) {
+    if (welcome === null || typeof welcome !== 'object') return;
     this.welcome = welcome;
     this.name = welcome.name;
     this.app = welcome.app || '';
     this.#settings(welcome);
-    return welcome;
   }
 
   #aloneError(op) {
@@ -470,9 +474,10 @@ class Worker extends EventEmitter {
 
   /**
    * _ask sends a request. Its timer keeps the process alive, as somebody waits for the
-   * answer; not when it is `idle`, for those of this file's own.
+   * answer; not when it is `idle`, for those of this file's own. `at` has the answer at
+   * once, before the frames that follow it.
    */
-  _ask(frame, { within = WITHIN_MS, signal, idle = false, more } = {}) {
+  _ask(frame, { within = WITHIN_MS, signal, idle = false, more, at } = {}) {
     if (this.alone) return Promise.reject(this.#aloneError(frame.op));
     if (signal && signal.aborted) return Promise.reject(signal.reason);
     if (!(within > 0) && within !== -1) return Promise.reject(usage(`within is ${within}`, 'write milliseconds, above 0'));
@@ -495,8 +500,9 @@ class Worker extends EventEmitter {
         this.#asked.delete(frame.id);
         clearTimeout(asked.timer);
         if (signal) signal.removeEventListener('abort', cancel);
-        if (error) reject(error);
-        else resolve(body);
+        if (error) return reject(error);
+        if (at) at(body);
+        resolve(body);
       };
       asked.timer = setTimeout(() => {
         this.#cancel(frame.id);
@@ -677,7 +683,7 @@ class Worker extends EventEmitter {
       if (left.length > 0) this._note('unlisten', { ops: left });
     };
     try {
-      if (!this.alone) await this._primitive('listen', { ops }, { idle: true });
+      if (!this.alone) await this._primitive('listen', { ops });
     } catch (error) {
       remove();
       throw error;
@@ -791,7 +797,7 @@ class Worker extends EventEmitter {
       this._note('unsubscribe', { channel, queue });
     };
     try {
-      if (!this.alone) await this._primitive('subscribe', { channel, queue }, { idle: true });
+      if (!this.alone) await this._primitive('subscribe', { channel, queue });
     } catch (error) {
       cancel();
       throw error;
@@ -938,7 +944,7 @@ class Worker extends EventEmitter {
       this._note('commands:remove', { commands: [{ name }] });
     };
     try {
-      if (!this.alone) await this._primitive('commands:add', { commands: [{ name, pattern, help }] }, { idle: true });
+      if (!this.alone) await this._primitive('commands:add', { commands: [{ name, pattern, help }] });
     } catch (error) {
       remove();
       throw error;
@@ -1248,8 +1254,9 @@ class Cache {
     this.#live = false;
     for (let pause = 100; turn === this.#use && !this.#worker._over; pause = Math.min(2 * pause, 5000)) {
       try {
-        await inHandler.exit(() => this.#worker._primitive('cache:use', { cache: this.name }, { idle: true }));
-        if (turn === this.#use) this.#live = true;
+        await inHandler.exit(() => this.#worker._primitive('cache:use', { cache: this.name }, { idle: true, at: () => {
+          if (turn === this.#use) this.#live = true;
+        } }));
         return;
       } catch {
         await new Promise((resolve) => setTimeout(resolve, pause).unref());
