@@ -22,7 +22,7 @@ func floors() [][]string {
 		1: in("process listener channel sdnotify health output config bus identity metrics journal op coordination"),
 		2: append(in("keeper nodejs handoff reload notifier watch schedule importer saved acl launch"), "peer"),
 		3: append(in("supervisor exchange registry election outbox inbox method relay deadletter"), "worker", "client"),
-		4: in("control fleet"),
+		4: in("control fleet operations"),
 		5: in("dashboard console"),
 		6: {"internal/agent", "."},
 		7: in("cli"),
