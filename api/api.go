@@ -171,6 +171,8 @@ type Order struct {
 	// Workers of scale: an absolute number, or with Relative a difference.
 	Workers  int  `json:"workers,omitempty"`
 	Relative bool `json:"relative,omitempty"`
+	// Reason of a stop or restart, for the log; "": none is given.
+	Reason string `json:"reason,omitempty"`
 	// Signal to send, e.g. "SIGUSR1"; Group sends it to the whole group.
 	Signal string `json:"signal,omitempty"`
 	Group  bool   `json:"group,omitempty"`

@@ -110,6 +110,8 @@ type Agent struct {
 	metrics    *metrics.Metrics
 	operations *operations.Operations
 	notifiers  *notifier.Notifiers
+	key        string     // of the session
+	keyed      *keyedDoor // where it is accepted
 	socket     *socket.Socket
 	teardown   lifecycle.Teardown
 	book       *saved.Book // what runs, on disk
@@ -155,6 +157,9 @@ func (a *Agent) build() error {
 		return err
 	}
 	if err := a.claim(); err != nil {
+		return err
+	}
+	if err := a.openKey(); err != nil {
 		return err
 	}
 	a.openBook()
@@ -259,11 +264,14 @@ func (a *Agent) buildControl() error {
 	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels, Doors: a.doors})
 	var err error
 	a.server, err = control.New(control.Options{
-		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Set: a.supervisor, Launch: a.supervisor.Launch,
+		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Set: a.supervisor, SessionKey: a.SessionKey, Launch: a.supervisor.Launch,
 		Events: a.events, Log: a.Log, Metrics: a.metrics.Handler(), Shutdown: a.Stop, Upgrade: a.Upgrade, ReopenLogs: a.reopenLogs,
 		Operations: a.operations, NotifyTest: a.testNotifiers,
 		Version: a.opts.Version, Node: a.opts.Node, Owner: os.Getuid(), Group: a.opts.Spec.Control.Group, Logger: a.opts.Log,
 	})
+	if err == nil {
+		a.openKeyed()
+	}
 	return err
 }
 
@@ -325,12 +333,18 @@ func (a *Agent) apply(ctx context.Context, s spec.Spec) api.ApplyResult {
 	if err == nil {
 		err = a.openTo(s)
 	}
+	var door opening
+	if err == nil {
+		door, err = a.keyed.prepare(s.Control.Listen)
+	}
 	if err != nil {
 		return api.ApplyResult{Outcome: api.Outcome{Results: []api.Result{{Fault: fault.From(err)}}}}
 	}
 	a.tellBarred(s)
 	a.notifiers.Apply(s.Notify)
-	return a.supervisor.Apply(ctx, s)
+	result := a.supervisor.Apply(ctx, s)
+	a.keyedFollows(door)
+	return result
 }
 
 // tellBarred warns where users cannot reach what muster has for their workers.

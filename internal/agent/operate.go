@@ -33,10 +33,7 @@ func (a *Agent) buildOperations(store process.Store) error {
 // beginOperations lets through what workers order, once there is a supervisor.
 func (a *Agent) beginOperations() {
 	a.operations.Begin(operations.Home{
-		Apps: a.supervisor, Status: a.Status, StopApp: a.stopApp, ReloadConfig: a.loadAnew,
-		StopAgent: func(reason string, code int, now bool) {
-			a.Stop(api.StopRequest{Reason: reason, ExitCode: code, Now: now})
-		},
+		Apps: a.supervisor, Status: a.Status, StopApp: a.stopApp, StopAgent: a.stopAgent, ReloadConfig: a.loadAnew,
 	})
 }
 
@@ -60,7 +57,7 @@ func (a *Agent) loadAnew(ctx context.Context) error {
 func (a *Agent) buildNotifiers() {
 	a.notifiers = notifier.New(notifier.Options{
 		Project: a.opts.Spec.Project, Node: a.opts.Node, Hub: a.events, Dir: a.opts.Dir,
-		Environ: a.opts.Environ, Log: a.opts.Log,
+		Environ: a.opts.Environ, Log: a.opts.Log, Session: a.session,
 	})
 	a.undo("notifiers", a.notifiers.Close)
 	declared := a.supervisor.Spec().Notify
@@ -88,14 +85,4 @@ func (a *Agent) testNotifiers(ctx context.Context, name string) (results []api.R
 		results = append(results, r)
 	}
 	return results
-}
-
-// stopApp ends an app for one of its own workers. When nothing else is left muster
-// ends, too, with the code that was asked for.
-func (a *Agent) stopApp(ctx context.Context, app, reason string, code int, now bool) api.Outcome {
-	out := a.supervisor.Stop(ctx, api.Order{Selector: app, Now: now})
-	if a.opts.UntilEnded && out.Fault() == nil && a.idle() {
-		a.Stop(api.StopRequest{Reason: reason, ExitCode: code, Now: now})
-	}
-	return out
 }

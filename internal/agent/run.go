@@ -107,6 +107,9 @@ type waits struct {
 // starter applies the whole one over the API at the same moment.
 func (a *Agent) begin(ctx context.Context) *fault.Fault {
 	if a.supervisor.Adopted() > 0 || len(a.supervisor.Spec().Apps) > 0 { // as the agent before had left it
+		if err := a.keyed.adopt(a.supervisor.Spec().Control.Listen); err != nil {
+			a.warn(fault.From(err))
+		}
 		a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.supervisor.Spec().Apps)))
 		return nil
 	}
@@ -138,20 +141,6 @@ func (a *Agent) hopeless(f *fault.Fault) bool {
 		return true
 	}
 	return false
-}
-
-// idle says that no worker runs or is going to.
-func (a *Agent) idle() bool {
-	for _, app := range a.supervisor.Snapshot() {
-		for _, w := range app.Workers {
-			switch w.State {
-			case event.Starting, event.Ready, event.Draining, event.Stopping, event.Backoff:
-				return false
-			case event.Stopped, event.Failed:
-			}
-		}
-	}
-	return true
 }
 
 // serve obeys signals and requests until one of them ends the agent.
@@ -255,10 +244,7 @@ func (a *Agent) Stop(r api.StopRequest) {
 	if reason == "" {
 		reason = "asked over the control socket"
 	}
-	select {
-	case a.asked <- ending{Reason: reason, Code: r.ExitCode, Now: r.Now, Good: true}:
-	case <-a.over:
-	}
+	a.askToEnd(ending{Reason: reason, Code: r.ExitCode, Now: r.Now, Good: true})
 	<-a.over
 }
 

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -89,14 +90,14 @@ func (s *Supervisor) Stop(ctx context.Context, o api.Order) api.Outcome {
 	chosen, _ := s.find(o.Selector)
 	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
 		s.awaitDependents(ctx, t, chosen)
-		return done("stopped", t.pool.Stop(ctx, t.slots, "stopped by order", o.Now))
+		return done("stopped", t.pool.Stop(ctx, t.slots, cmp.Or(o.Reason, "stopped by order"), o.Now))
 	})
 }
 
 // Restart ends and starts workers of the same release, all at once.
 func (s *Supervisor) Restart(ctx context.Context, o api.Order) api.Outcome {
 	return s.each(ctx, o.Selector, func(ctx context.Context, t target) (string, *fault.Fault) {
-		return done("restarted", t.pool.Restart(ctx, t.slots, o.Now))
+		return done("restarted", t.pool.Restart(ctx, t.slots, cmp.Or(o.Reason, "restarted by order"), o.Now))
 	})
 }
 

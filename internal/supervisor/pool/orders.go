@@ -202,7 +202,7 @@ func (p *Pool) Stop(ctx context.Context, slots Slots, why string, now bool) *fau
 
 // Restart ends and starts workers of the same release, all at once; for a
 // change without a gap there is Reload.
-func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault {
+func (p *Pool) Restart(ctx context.Context, slots Slots, why string, now bool) *fault.Fault {
 	f := p.enqueue(ctx, func() *fault.Fault {
 		if f := p.serving(); f != nil {
 			return f
@@ -210,7 +210,7 @@ func (p *Pool) Restart(ctx context.Context, slots Slots, now bool) *fault.Fault 
 		for _, s := range p.sorted() {
 			if slots.has(s.n) && s.n < p.app.Workers && s.cur != nil && !s.Held {
 				s.Ended = false
-				s.cur.Stop(record.Again, "restarted by order", now)
+				s.cur.Stop(record.Again, why, now)
 			}
 		}
 		return nil
