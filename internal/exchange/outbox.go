@@ -99,8 +99,10 @@ func (e *Exchange) notSent(s *seat, list []failure) {
 			e.legEnds(a, fault.New(fault.ChannelFull, "%s does not read: too much waits for it", s.p.Name))
 		case f.Own != 0 && asked:
 			e.legEnds(a, fault.New(fault.PeerGone, "%s cannot be reached: %w", s.p.Name, f.err))
-		case f.Own == 0 && !f.Reply && full && !s.gone:
+		case f.Gap > 0 && full && !s.gone: // it is told later
 			s.missed += f.Gap
+			e.behind.add(s)
+		case f.Own == 0 && !f.Reply && full && !s.gone:
 			e.miss(s)
 		default:
 			e.counts.Lost++

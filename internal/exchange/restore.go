@@ -126,15 +126,12 @@ func (e *Exchange) append(r kept.Record) error {
 	if l == nil {
 		return nil
 	}
-	if err := l.Append(r.Line()); err != nil {
-		return err
-	}
-	if l.Grown() {
+	if l.Grown() { // before r: what r changes is not in the tables yet
 		if err := l.Snapshot(e.snapshot); err != nil {
 			e.o.Log.Error("the ledger of operations grows, as it cannot be written anew", "error", err)
 		}
 	}
-	return nil
+	return l.Append(r.Line())
 }
 
 // unwritten logs that the end of a party could not be written down.
