@@ -124,7 +124,12 @@ func TestListenElsewhere(t *testing.T) {
 	_, port, _ := net.SplitHostPort(own)
 	w := inheriting(t, e, Options{})
 	for _, tc := range [][2]string{
-		{"tcp", "127.0.0.1" + wild}, {"tcp", own}, {"tcp", "name:none"}, {"udp", tcp}, {"unix", "/none"}, {"tcp", ""},
+		{"tcp", "127.0.0.1" + wild},
+		{"tcp", own},
+		{"tcp", "name:none"},
+		{"udp", tcp},
+		{"unix", "/none"},
+		{"tcp", ""},
 		{"tcp", "no address"},
 	} {
 		_, err := w.Listen(tc[0], tc[1])

@@ -162,6 +162,7 @@ func TestSecondSignal(t *testing.T) {
 		_ = p.cmd.Process.Signal(syscall.SIGINT)
 		<-time.After(10 * time.Millisecond) // signals of one kind that come at once are one
 	}
+	<-ended
 	if s := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGINT {
 		t.Errorf("it ended by %v", p.cmd.ProcessState)
 	}
