@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
@@ -118,15 +119,17 @@ func (c *console) line(ctx context.Context, text string) (code int, over bool) {
 	case <-c.o.Interrupts: // of the time before
 	default:
 	}
+	var watch sync.WaitGroup
+	defer watch.Wait() // else it could take what is meant for the next line
 	done := make(chan struct{})
 	defer close(done)
-	go func() { // ends with the line
+	watch.Go(func() {
 		select {
 		case <-c.o.Interrupts:
 			cancel()
 		case <-done:
 		}
-	}()
+	})
 	words, err := Words(text)
 	if len(words) > 1 && words[0] == "muster" {
 		words = words[1:]
