@@ -296,8 +296,8 @@ class Answer:
 class _Asked:
     """A request under way."""
 
-    def __init__(self, op, to, head, data, more):
-        self.op, self.to, self.head, self.data, self.more = op, to, head, data, more
+    def __init__(self, op, to, head, data, more, at):
+        self.op, self.to, self.head, self.data, self.more, self.at = op, to, head, data, more, at
         self.done = None  # a future of the core's loop
 
     def line(self, again=False):
@@ -348,15 +348,17 @@ class _Core:
     async def _say_hello(self):
         # Its answer is waited for as long as it takes: the agent may just be being replaced.
         try:
-            welcome = await self.ask(0, "", "hello", {"sdk": self.options.get("sdk") or "python/1"}, within=WITHIN_MAX, own=True)
+            await self.ask(0, "", "hello", {"sdk": self.options.get("sdk") or "python/1"}, within=WITHIN_MAX, own=True, at=self._welcomed)
         except MusterError as e:
             if self.over is None:
                 self.log(f"this process takes no part in operations: {e}")
             return e
-        self.welcome = welcome or {}
+        return None
+
+    def _welcomed(self, welcome):
+        self.welcome = welcome if isinstance(welcome, dict) else {}
         self.app = self.welcome.get("app") or ""
         self._settle(self.welcome)
-        return None
 
     def submit(self, coro):
         """Runs a coroutine in the loop; from any thread."""
@@ -393,8 +395,9 @@ class _Core:
             head["hops"] = hops
         return head
 
-    async def ask(self, hops, to, op, body=None, within=WITHIN, own=False, all=False, more=None):
-        """Sends a request and waits for its reply. own: one of this file's."""
+    async def ask(self, hops, to, op, body=None, within=WITHIN, own=False, all=False, more=None, at=None):
+        """Sends a request and waits for its reply. own: one of this file's. at has the answer
+        at once, before the frames that follow it."""
         head = self._head(hops, op, to, **({"all": True} if all else {}))
         data = _encode(body) if body is not None else None
         if within != -1 and not within > 0:
@@ -409,7 +412,7 @@ class _Core:
         self.next += 1
         ident = head["id"] = self.next
         head["within"] = -1 if within == -1 else max(1, math.ceil(min(within, WITHIN_MAX) * 1000))
-        asked = _Asked(op, to, head, data, more)
+        asked = _Asked(op, to, head, data, more, at)
         asked.done = self.loop.create_future()
         self.asked[ident] = asked
         self.wire.send(asked.line())
@@ -458,14 +461,14 @@ class _Core:
 
         return line, asyncio.ensure_future(ask())
 
-    async def primitive(self, hops, op, body, within=PRIMITIVE, own=True):
+    async def primitive(self, hops, op, body, within=PRIMITIVE, own=True, at=None):
         """Asks muster for something shared; alone this process has it for itself."""
         if self.alone:
             _encode(body)
             return await self.local.ask(op, body)
         for tries in range(4):
             try:
-                return await self.ask(hops, "", op, body, within, own=own)
+                return await self.ask(hops, "", op, body, within, own=own, at=at)
             except MusterError as e:
                 if e.code != "E-AGENT-REPLACED" or not _harmless(op) or tries == 3:
                     raise
@@ -529,6 +532,8 @@ class _Core:
         if error:
             asked.done.set_exception(error)
         else:
+            if asked.at:
+                asked.at(body)
             asked.done.set_result(body)
 
     def _told(self, f):
@@ -875,12 +880,13 @@ class _Own:
         try:
             given = inspect.signature(f).parameters.values()
             many = any(p.kind == p.VAR_POSITIONAL for p in given)
-            self._most = None if many else sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in given)
+            self._most = None if many else sum(
+                p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in given)
         except (TypeError, ValueError):
             self._most = 1
 
     def args(self, args):
-        """A function may take fewer arguments than there are."""
+        """A function may take fewer arguments than there are; those with defaults are its own."""
         return args if self._most is None else args[:self._most]
 
 
@@ -1495,13 +1501,14 @@ class Cache:
         pause = 0.1
         while turn == self._turn and core.over is None:
             try:
-                await core.primitive(0, "cache:use", {"cache": self.name})
-                if turn == self._turn and core.over is None:
-                    self._live = True
-                return
+                return await core.primitive(0, "cache:use", {"cache": self.name}, at=lambda _: self._used(turn))
             except MusterError:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 5.0)
+
+    def _used(self, turn):
+        if turn == self._turn:
+            self._live = True
 
     def get(self, key, default=None):
         self._here()
