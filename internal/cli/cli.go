@@ -161,7 +161,7 @@ func groups() []group {
 		{"change", "Change what runs:", []func(*session) *cobra.Command{
 			(*session).startCommand, (*session).stopCommand, (*session).restartCommand,
 			(*session).reloadCommand, (*session).rollbackCommand, (*session).scaleCommand,
-			(*session).signalCommand, (*session).messageCommand,
+			(*session).signalCommand, (*session).messageCommand, (*session).requestCommand,
 		}},
 		{"look", "Look:", []func(*session) *cobra.Command{
 			(*session).statusCommand, (*session).logsCommand, (*session).eventsCommand,
@@ -170,6 +170,7 @@ func groups() []group {
 		{"more", "Configuration and more:", []func(*session) *cobra.Command{
 			(*session).validateCommand, (*session).configCommand, (*session).explainCommand,
 			(*session).completionCommand, (*session).versionCommand, (*session).upgradeCommand,
+			(*session).notifyCommand,
 		}},
 	}
 }
