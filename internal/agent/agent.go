@@ -333,17 +333,17 @@ func (a *Agent) apply(ctx context.Context, s spec.Spec) api.ApplyResult {
 	if err == nil {
 		err = a.openTo(s)
 	}
-	var door opening
 	if err == nil {
-		door, err = a.keyed.prepare(s.Control.Listen)
+		err = a.keyed.prepare(s.Control.Listen)
 	}
 	if err != nil {
 		return api.ApplyResult{Outcome: api.Outcome{Results: []api.Result{{Fault: fault.From(err)}}}}
 	}
 	a.tellBarred(s)
 	a.notifiers.Apply(s.Notify)
+	defer a.keyed.discard()
 	result := a.supervisor.Apply(ctx, s)
-	a.keyedFollows(door)
+	a.keyedFollows()
 	return result
 }
 

@@ -47,6 +47,7 @@ func (a *Agent) keep(ctx context.Context) error {
 			seq = past[len(past)-1].Seq
 		}
 		a.note()
+		a.keyedFollows() // also an apply that was taken up from the agent before
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/muster-run/muster/spec"
 )
 
-// keyedName is the socket of control.listen in the keeper's Store.
-const keyedName = "keyed"
+// keyedPrefix and control.listen name its socket in the keeper's Store.
+const keyedPrefix = "keyed/"
 
 // keyedGrace is how long requests over it may take at the agent's end.
 const keyedGrace = 2 * time.Second
@@ -26,27 +27,37 @@ type keyedDoor struct {
 	server *keyed.Server
 	store  process.Store // nil: nothing outlives the agent
 
-	mu sync.Mutex
-	at string // control.listen as it is served; "": nowhere
-}
-
-// opening is a socket for a spec that is not the one that runs yet; its file may be
-// nil: it needs none.
-type opening struct {
-	at   string
-	file *os.File
+	mu     sync.Mutex
+	at     string   // control.listen as it is served; "": nowhere
+	failed string   // what could not be served when it was tried last
+	next   string   // of the spec that is about to be applied,
+	ready  *os.File // and its socket; nil: none is needed
 }
 
 // prepare binds what a spec wants to listen on, so that it can be refused before
-// anything has changed.
-func (d *keyedDoor) prepare(at string) (opening, error) {
+// anything has changed. discard follows, whatever became of the spec.
+func (d *keyedDoor) prepare(at string) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if at == "" || at == d.at {
-		return opening{at: at}, nil
+	d.drop()
+	if at != "" && at != d.at {
+		d.next = at
+		d.ready, err = bindLoopback(at)
 	}
-	f, err := bindLoopback(at)
-	return opening{at, f}, err
+	return err
+}
+
+func (d *keyedDoor) discard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop()
+}
+
+func (d *keyedDoor) drop() {
+	if d.ready != nil {
+		d.ready.Close()
+	}
+	d.next, d.ready, d.failed = "", nil, ""
 }
 
 // bindLoopback binds an address, and sees that its name did not lead elsewhere.
@@ -64,70 +75,83 @@ func bindLoopback(at string) (*os.File, error) {
 	return f, nil
 }
 
-// follow serves where the spec that runs now says. o is what was prepared for it.
-func (d *keyedDoor) follow(at string, o opening) error {
+// follow serves where the spec that runs now says; what cannot be is told once.
+func (d *keyedDoor) follow(at string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if o.file != nil {
-		defer o.file.Close()
-	}
-	if at == d.at {
+	if at == d.at || at != "" && at == d.failed {
 		return nil
 	}
-	f := o.file
-	if at != "" && (f == nil || o.at != at) { // another one was applied meanwhile
-		var err error
-		if f, err = bindLoopback(at); err != nil {
-			return err
-		}
-		defer f.Close()
+	f, err := d.socket(at)
+	if err == nil {
+		err = d.serve(at, f)
 	}
-	return d.serve(at, f)
-}
-
-// adopt goes on where the agent before has served, with whoever waits in the queue.
-func (d *keyedDoor) adopt(at string) error {
-	if d.store != nil && at != "" {
-		f, err := d.store.Get(keyedName)
-		if err == nil && f != nil {
-			defer f.Close()
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			return d.serve(at, f)
-		}
-	}
-	return d.follow(at, opening{})
-}
-
-// serve moves to a socket, of which it takes copies; at "": to none.
-func (d *keyedDoor) serve(at string, f *os.File) error {
-	if at == "" {
-		d.at = ""
-		d.server.Move(nil)
-		return d.keep(nil)
-	}
-	l, err := net.FileListener(f)
 	if err != nil {
-		return fault.New(fault.Bind, "control.listen cannot be served: %w", err)
+		d.failed = at
 	}
-	d.at = at
-	d.server.Move(l)
+	return err
+}
+
+// socket is the one that was prepared, else that of the agent before, with whoever
+// waits in its queue, else a new one; nil for "".
+func (d *keyedDoor) socket(at string) (*os.File, error) {
+	if at == "" {
+		return nil, nil
+	}
+	if at == d.next && d.ready != nil {
+		f := d.ready
+		d.ready = nil
+		return f, nil
+	}
+	if d.store != nil {
+		if f, err := d.store.Get(keyedPrefix + at); err == nil && f != nil {
+			return f, nil
+		}
+	}
+	return bindLoopback(at)
+}
+
+// serve moves to a socket, which it closes: others are left to a successor and to the
+// server. nil: to none.
+func (d *keyedDoor) serve(at string, f *os.File) error {
+	if f == nil {
+		d.server.Move(nil)
+	} else {
+		defer f.Close()
+		l, err := net.FileListener(f)
+		if err != nil {
+			return fault.New(fault.Bind, "control.listen cannot be served: %w", err)
+		}
+		d.server.Move(l)
+	}
+	d.at, d.failed = at, ""
 	return d.keep(f)
 }
 
-// keep leaves the socket to a successor; nil: none.
+// keep leaves the socket to a successor, and no other one.
 func (d *keyedDoor) keep(f *os.File) error {
-	switch {
-	case d.store == nil:
+	if d.store == nil {
 		return nil
-	case f != nil:
-		return d.store.Put(keyedName, f)
 	}
-	old, err := d.store.Take(keyedName)
-	if old != nil {
-		old.Close()
+	if f != nil {
+		if err := d.store.Put(keyedPrefix+d.at, f); err != nil {
+			return err
+		}
 	}
-	return err
+	for _, name := range d.store.List() {
+		at, mine := strings.CutPrefix(name, keyedPrefix)
+		if !mine || at == d.at {
+			continue
+		}
+		old, err := d.store.Take(name)
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			old.Close()
+		}
+	}
+	return nil
 }
 
 func (d *keyedDoor) place() string {
@@ -153,13 +177,14 @@ func (a *Agent) shutKeyed() {
 	if a.left {
 		grace = 0
 	}
+	a.keyed.discard()
 	a.keyed.server.Close(grace)
 }
 
 // keyedFollows tells the door what runs now. That it cannot is told: what was applied
 // runs all the same.
-func (a *Agent) keyedFollows(o opening) {
-	if err := a.keyed.follow(a.supervisor.Spec().Control.Listen, o); err != nil {
+func (a *Agent) keyedFollows() {
+	if err := a.keyed.follow(a.supervisor.Spec().Control.Listen); err != nil {
 		a.warn(fault.From(err))
 	}
 }

@@ -89,8 +89,11 @@ func TestSet(t *testing.T) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 	for _, c := range []struct{ path, body string }{
-		{"/v1/set-port", `{"name":"http","port":1}`}, {"/v1/set-port", `{"selector":"web","port":1}`},
-		{"/v1/set-probe", `{"interval":"1s"}`}, {"/v1/set-probe", `{"selector":"web","interval":"-1s"}`}, {"/v1/set-probe", `{"selector":"web","interval":5}`},
+		{"/v1/set-port", `{"name":"http","port":1}`},
+		{"/v1/set-port", `{"selector":"web","port":1}`},
+		{"/v1/set-probe", `{"interval":"1s"}`},
+		{"/v1/set-probe", `{"selector":"web","interval":"-1s"}`},
+		{"/v1/set-probe", `{"selector":"web","interval":5}`},
 	} {
 		answer, text := g.send("POST", c.path, c.body)
 		var f api.Failure
