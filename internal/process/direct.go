@@ -47,6 +47,9 @@ type Options struct {
 	// however it ends. What the process has started in its turn is not, nor a
 	// program that gets privileges from its file (set-user-ID).
 	DieWithParent bool
+	// LeaveStrangers: children that others in this process have started, and orphans
+	// that have come to it, are left to whoever waits for them.
+	LeaveStrangers bool
 }
 
 // Capabilities say what this machine lets a Direct do.
@@ -90,8 +93,10 @@ func NewDirect(o Options) (*Direct, error) {
 		d.forks = thread.New()
 	}
 	d.exits = NewExitQueue(d.ended)
-	for _, part := range []func(){d.exits.Run, d.killOverdue, d.reapStrangers} {
-		d.running.Go(part)
+	d.running.Go(d.exits.Run)
+	d.running.Go(d.killOverdue)
+	if !o.LeaveStrangers {
+		d.running.Go(d.reapStrangers)
 	}
 	return d, nil
 }

@@ -123,3 +123,16 @@ func TestKillOrphans(t *testing.T) {
 		t.Errorf("one of the table was killed: %v", err)
 	}
 }
+
+// With LeaveStrangers whoever started a child may wait for it as late as they like.
+func TestLeaveStrangers(t *testing.T) {
+	direct(t, process.Options{NoCgroup: true, LeaveStrangers: true})
+	other, err := os.StartProcess("/bin/false", []string{"false"}, &os.ProcAttr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(2500 * time.Millisecond) // twice the time after which a stranger is reaped
+	if s, err := other.Wait(); err != nil || s.ExitCode() != 1 {
+		t.Errorf("os.Process was robbed: %v, %v", s, err)
+	}
+}
