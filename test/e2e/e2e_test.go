@@ -150,6 +150,7 @@ func TestFirstExample(t *testing.T) { t.Log(show.ReallyUp(t)) }
 func TestOperations(t *testing.T) {
 	t.Run("chat", func(t *testing.T) { t.Log(talk.Chat(t)) })
 	t.Run("agent killed", func(t *testing.T) { t.Log(talk.AgentKilled(t, 3)) })
+	t.Run("bad input", func(t *testing.T) { side(t, talk.BadInput) })
 	for _, language := range talk.Languages() {
 		t.Run("owner of a lock killed, "+language, func(t *testing.T) {
 			side(t, func(t *testing.T) string { return talk.OwnerKilled(t, language) })

@@ -14,6 +14,7 @@ import (
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
 	"github.com/muster-run/muster/test/show/node"
+	"github.com/muster-run/muster/test/show/talk"
 )
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
@@ -97,6 +98,16 @@ func TestSoak(t *testing.T) {
 	tb.keeper()
 	tb.beside("node", nodeCells)
 	tb.nodeUnderLoad()
+	tb.operations()
+}
+
+func (tb *table) operations() {
+	tb.cell("chat room in three languages", talk.Chat)
+	tb.cell("bad input to operations", talk.BadInput)
+	for _, language := range talk.Languages() {
+		tb.cell("owner of a lock killed: "+language, func(t *testing.T) string { return talk.OwnerKilled(t, language) })
+	}
+	tb.cell("agent killed under the chat room", func(t *testing.T) string { return talk.AgentKilled(t, kills) })
 }
 
 // nodeCells runs every program under every release of Node.js, in every mode and size.
