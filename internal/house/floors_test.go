@@ -27,7 +27,7 @@ func floors() [][]string {
 		6: {"internal/agent", "."},
 		7: in("cli"),
 		8: {"cmd/muster"},
-		9: {"test", "bench", "examples", "internal/house"},
+		9: {"test", "bench", "examples", "clients", "internal/house"},
 	}
 }
 

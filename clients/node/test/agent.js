@@ -14,7 +14,7 @@ class Script {
   }
 
   /** next takes the first frame that matches. */
-  next(match, ms = 10000) {
+  next(match, ms = 30000) {
     const fits = typeof match === 'string' ? (f) => f.op === match || f.cmd === match : match;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -40,7 +40,7 @@ class Agent:
             if not data:
                 return
 
-    def next(self, match, timeout=10.0):
+    def next(self, match, timeout=30.0):
         """Takes the first frame that matches: an op, a cmd, or a function."""
         fits = match if callable(match) else lambda f: match in (f.get("op"), f.get("cmd"))
         until = time.monotonic() + timeout
@@ -101,7 +101,7 @@ def start(agent, welcome=None, **options):
     return m, errors
 
 
-def until(f, timeout=10.0):
+def until(f, timeout=30.0):
     end = time.monotonic() + timeout
     while not f():
         if time.monotonic() > end:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import muster  # noqa: E402
@@ -122,6 +123,7 @@ def fork():
     m = muster.open()
     m.hello()
     cache = m.cache("c")
+    warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on a fork beside threads is one
     pid = os.fork()
     if pid == 0:
         try:
