@@ -50,7 +50,7 @@ func (s status) Error() string { return "exit status" }
 // or degraded, 4 no such app, 5 agent unreachable, 6 denied, 7 partly done,
 // 124 timed out, 130 interrupted; `run` and `exec` pass their program's code.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
-	noColour := hasFlag(args, "--no-color")
+	noColour := usage.HasFlag(args, "--no-color")
 	get := func(name string) string { return agent.Variable(environ, name) }
 	s := &session{
 		stdin: stdin, environ: environ,
@@ -62,19 +62,6 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, environ []str
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	return s.finish(root.ExecuteContext(context.Background()))
-}
-
-// hasFlag looks for a flag before "--", so that a usage error knows it, too.
-func hasFlag(args []string, flag string) bool {
-	for _, a := range args {
-		if a == "--" {
-			return false
-		}
-		if a == flag {
-			return true
-		}
-	}
-	return false
 }
 
 // finish prints an error and gives its exit code.
@@ -161,7 +148,7 @@ func groups() []group {
 		{"change", "Change what runs:", []func(*session) *cobra.Command{
 			(*session).startCommand, (*session).stopCommand, (*session).restartCommand,
 			(*session).reloadCommand, (*session).rollbackCommand, (*session).scaleCommand,
-			(*session).signalCommand, (*session).messageCommand, (*session).requestCommand,
+			(*session).signalCommand, (*session).setCommand, (*session).messageCommand, (*session).requestCommand,
 		}},
 		{"look", "Look:", []func(*session) *cobra.Command{
 			(*session).statusCommand, (*session).logsCommand, (*session).eventsCommand,
@@ -169,7 +156,7 @@ func groups() []group {
 		}},
 		{"more", "Configuration and more:", []func(*session) *cobra.Command{
 			(*session).validateCommand, (*session).configCommand, (*session).explainCommand,
-			(*session).completionCommand, (*session).versionCommand, (*session).upgradeCommand,
+			(*session).completionCommand, (*session).versionCommand, (*session).upgradeCommand, (*session).keyCommand,
 			(*session).notifyCommand,
 		}},
 	}

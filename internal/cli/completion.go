@@ -80,9 +80,5 @@ func (s *session) knownApps(ctx context.Context) []api.App {
 			return st.Apps
 		}
 	}
-	loaded, err := s.line().Load()
-	if err != nil {
-		return nil
-	}
-	return pick.Declared(loaded.Spec)
+	return pick.Declared(s.declared())
 }

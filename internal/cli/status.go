@@ -29,41 +29,22 @@ func (s *session) statusCommand() *cobra.Command {
 		Example: "  muster status\n  muster status web\n  muster status --json\n  muster ps --all-projects",
 		Args:    usage.Between(0, 1, "one SELECTOR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			show := func(ctx context.Context) error { return s.status(ctx, args) }
+			picture := func(ctx context.Context) error { return s.status(ctx, args) }
 			if all {
-				show = s.statusAll
+				picture = s.statusAll
 			}
 			if watch {
-				return s.repeat(cmd.Context(), show)
+				ctx, cancel := interruptible(cmd.Context())
+				defer cancel()
+				return s.out.Repeat(ctx, watchPause, picture)
 			}
-			return show(cmd.Context())
+			return picture(cmd.Context())
 		},
 		ValidArgsFunction: s.completeSelectors,
 	}
 	cmd.Flags().BoolVar(&all, "all-projects", false, "list every agent of this user")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again every 2s until Ctrl-C")
 	return cmd
-}
-
-// repeat shows something until Ctrl-C; a terminal is cleared in between.
-func (s *session) repeat(ctx context.Context, show func(context.Context) error) error {
-	ctx, cancel := interruptible(ctx)
-	defer cancel()
-	tick := time.NewTicker(watchPause)
-	defer tick.Stop()
-	for {
-		if s.out.TTY {
-			s.out.Printf("\x1b[H\x1b[2J")
-		}
-		if err := show(ctx); err != nil && fault.CodeOf(err) != "" {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 func (s *session) status(ctx context.Context, args []string) error {

@@ -142,16 +142,7 @@ func (s *session) applied(ctx context.Context, c *client.Client, outcome api.Out
 		v := show.Status{Printer: s.out, Now: time.Now(), Wide: s.format() == show.FormatWide}
 		v.Applied(st.Apps)
 	}
-	return s.report(failures(outcome), "muster status; muster logs -f")
-}
-
-// failures leaves out what went well: the table says it. One that went well is
-// kept, so that the faults are known to be a part.
-func failures(o api.Outcome) api.Outcome {
-	if o.Fault() != nil {
-		return o
-	}
-	return api.Outcome{Results: []api.Result{{Text: "up: " + show.Count(len(o.Results), "app")}}}
+	return s.report(show.Failures(outcome), "muster status; muster logs -f")
 }
 
 // confirm asks on a terminal before apps are removed.

@@ -40,3 +40,12 @@ func resultLine(r api.Result) string {
 	}
 	return fmt.Sprintf("%s: %s", cmp.Or(r.Worker, r.App), r.Text)
 }
+
+// Failures leaves out what went well: the table says it. One that went well is
+// kept, so that the faults are known to be a part.
+func Failures(o api.Outcome) api.Outcome {
+	if o.Fault() != nil {
+		return o
+	}
+	return api.Outcome{Results: []api.Result{{Text: "up: " + Count(len(o.Results), "app")}}}
+}

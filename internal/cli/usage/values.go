@@ -69,3 +69,16 @@ func LogWindow(cmd *cobra.Command, o *client.LogOptions, lines, since string, no
 	}
 	return Wrong(cmd, "--since %s: write a duration like 10m or a time like 2006-01-02T15:04:05Z", since)
 }
+
+// HasFlag looks for a flag before "--", so that a usage error knows it, too.
+func HasFlag(args []string, flag string) bool {
+	for _, a := range args {
+		if a == "--" {
+			return false
+		}
+		if a == flag {
+			return true
+		}
+	}
+	return false
+}
