@@ -106,7 +106,7 @@ type waits struct {
 // A spec without apps is not applied: it is that of a background agent, whose
 // starter applies the whole one over the API at the same moment.
 func (a *Agent) begin(ctx context.Context) *fault.Fault {
-	a.keyedFollows() // where the agent before has served
+	a.keyedFollows()                                                     // where the agent before has served
 	if a.supervisor.Adopted() > 0 || len(a.supervisor.Spec().Apps) > 0 { // as the agent before had left it
 		a.notify(fmt.Sprintf("READY=1\nSTATUS=%d apps", len(a.supervisor.Spec().Apps)))
 		return nil
