@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/fault"
-	"github.com/muster-run/muster/internal/exchange/clock"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -29,9 +28,9 @@ type Call struct {
 	cancel context.CancelFunc
 }
 
-func newCall(e *Exchange, s *seat, f op.Frame, v served) *Call {
-	c := &Call{e: e, from: s.p.Name, pid: s.pid, body: f.Body, again: f.Again, hops: f.Hops}
-	c.x = &errand{asker: s, id: f.ID, op: f.Op, at: clock.None, due: due(time.Now(), max(0, f.Within)), call: c}
+func newCall(e *Exchange, x *errand, f op.Frame, v served) *Call {
+	c := &Call{e: e, x: x, from: x.asker.p.Name, pid: x.asker.pid, body: f.Body, again: f.Again, hops: f.Hops}
+	x.due, x.call = due(time.Now(), max(0, f.Within)), c
 	if !v.builtin {
 		c.body = bytes.Clone(f.Body)
 	}

@@ -39,7 +39,7 @@ type errand struct {
 	open    int // legs that have not ended
 	replied int
 	missing map[string]string // each: who has not replied, and the code of why
-	last    op.Frame          // first: an E-UNKNOWN-OP, in case that no better comes
+	last    *op.Frame         // first: an E-UNKNOWN-OP, in case that no better comes
 }
 
 // Due implements clock.Timed.
@@ -168,7 +168,8 @@ func (e *Exchange) hearReply(s *seat, f op.Frame) {
 		e.reply(x, answer)
 		e.gathered(x)
 	case x.mode == first && x.open > 0 && f.Error != nil && f.Error.Code == fault.UnknownOp:
-		x.last = answer
+		kept := answer // so that answer itself needs no memory of its own
+		x.last = &kept
 	default:
 		e.finish(x, false)
 		e.reply(x, answer)
@@ -199,9 +200,9 @@ func (e *Exchange) legEnds(a assignment, why *fault.Fault) {
 		x.miss(l.to.p.Name, why.Code)
 		e.gathered(x)
 	case x.open > 0: // other listeners may still reply
-	case x.last.Error != nil:
+	case x.last != nil:
 		e.finish(x, false)
-		e.reply(x, x.last)
+		e.reply(x, *x.last)
 	default:
 		e.refuseFor(x, l.to.p.Name, why)
 	}

@@ -176,6 +176,9 @@ func (e *Exchange) expire() {
 
 // leave frees the mutex and sends what came into outboxes meanwhile.
 func (e *Exchange) leave() {
+	for _, s := range e.dirty {
+		s.dirty = false
+	}
 	var few [inlineMax]*seat
 	n := 0
 	if len(e.dirty) <= inlineMax {
@@ -186,9 +189,6 @@ func (e *Exchange) leave() {
 		list := e.dirty
 		e.dirty = nil
 		e.spawn(func() { flush(list) })
-	}
-	for _, s := range few[:n] {
-		s.dirty = false
 	}
 	e.mu.Unlock()
 	flush(few[:n])

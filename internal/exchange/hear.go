@@ -107,7 +107,7 @@ func (e *Exchange) decide(s *seat, f op.Frame, doubtful bool) (served, *Call) {
 		if doubtful && f.Op == op.Publish {
 			e.counts.Doubtful++
 		}
-		return v, newCall(e, s, f, v)
+		return v, newCall(e, x, f, v)
 	}
 	if f.ID == 0 {
 		if !heard {
