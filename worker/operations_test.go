@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,7 +109,8 @@ func TestSharedPrimitives(t *testing.T) {
 	list, members := newMuster(t).workers(4)
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	allowed, inside := 0, 0
+	allowed := 0
+	var inside, times atomic.Int32
 	for _, w := range list {
 		all.Go(func() {
 			l := w.Limiter("mail", peer.LimiterOptions{Rate: 1, Interval: time.Hour, Burst: 10})
@@ -119,7 +121,11 @@ func TestSharedPrimitives(t *testing.T) {
 					mu.Unlock()
 				}
 				if err := w.Lock("l", peer.LockOptions{}).Do(within(t), func(context.Context) error {
-					inside++ // guarded by the lock alone
+					if n := inside.Add(1); n != 1 {
+						t.Errorf("%d have the lock", n)
+					}
+					times.Add(1)
+					inside.Add(-1)
 					return nil
 				}); err != nil {
 					t.Error(err)
@@ -131,8 +137,8 @@ func TestSharedPrimitives(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n, err := list[0].Counter("c").Get(within(t)); n != 40 || err != nil || inside != 40 || allowed != 10 {
-		t.Errorf("counted %d (%v), %d inside, %d allowed", n, err, inside, allowed)
+	if n, err := list[0].Counter("c").Get(within(t)); n != 40 || err != nil || times.Load() != 40 || allowed != 10 {
+		t.Errorf("counted %d (%v), %d inside, %d allowed", n, err, times.Load(), allowed)
 	}
 
 	held, err := list[1].Lock("l", peer.LockOptions{}).Acquire(within(t))
@@ -332,7 +338,9 @@ func TestMarkedFrames(t *testing.T) {
 	if _, err := w.Hello(within(t)); err != nil {
 		t.Fatal(err)
 	}
+	side.mu.Lock()
 	side.seat = hearing{side.seat, got}
+	side.mu.Unlock()
 	for _, line := range []string{`{"cmd":"NODE_MUSTER_OP","op":"x","id":1}`, `{"op":"x","id":2,"cmd":"MUSTER_OP"}`} {
 		if err := side.conn.Send([]byte(line)); err != nil {
 			t.Fatal(err)

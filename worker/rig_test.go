@@ -70,6 +70,7 @@ func newMuster(t testing.TB) *muster {
 type member struct {
 	t      testing.TB
 	conn   *channel.Conn
+	mu     sync.Mutex
 	seat   op.Seat
 	theirs int // the worker's end
 
@@ -111,7 +112,10 @@ func (w *member) hear() {
 			return
 		}
 		if op.Is(f.Data) {
-			w.seat.Hear(f.Data)
+			w.mu.Lock()
+			seat := w.seat
+			w.mu.Unlock()
+			seat.Hear(f.Data)
 		} else {
 			w.other <- string(f.Data)
 		}
