@@ -181,9 +181,11 @@ func TestTorn(t *testing.T) {
 			t.Fatalf("cut at %d: %d dropped", cut, l.Dropped())
 		}
 		add(t, l, "next")
-		if got := all(t, open(t, torn)); !slices.Equal(got, append(slices.Clip(recs[:whole]), "next")) {
-			t.Fatalf("cut at %d, then: %q", cut, got)
+		after := open(t, torn)
+		if got := all(t, after); !slices.Equal(got, append(slices.Clip(recs[:whole]), "next")) || after.Dropped() != 0 {
+			t.Fatalf("cut at %d, then: %q, %d dropped", cut, got, after.Dropped())
 		}
+		after.Close()
 		l.Close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/coordination/lock"
 	"github.com/muster-run/muster/internal/op"
 )
@@ -38,6 +39,11 @@ func (p *Primitives) acquire(c Call, now time.Duration) (any, error) {
 	ask, err := askOf(c)
 	if err != nil {
 		return nil, err
+	}
+	// Its Context ends before OnGone is told: a party that is gone by then gets nothing, one
+	// that goes later gives it back.
+	if c.ctx.Err() != nil {
+		return nil, fault.New(fault.PeerGone, "nobody waits for the lock %s any more", ask.Name)
 	}
 	p.ticket++
 	ask.Ticket = p.ticket

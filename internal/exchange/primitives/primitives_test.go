@@ -151,6 +151,10 @@ func TestLockAndThoseWhoLeave(t *testing.T) {
 		late := a.ask("p2", op.LockAcquire, 1, short)
 		gaveUp, ended, last := a.ask("p3", op.LockAcquire, 1, waitBody("x", 3)), a.ask("p4", op.LockAcquire, 1, waitBody("x", 4)), a.ask("p5", op.LockAcquire, 1, waitBody("x", 5))
 		gaveUp.end()
+		synctest.Wait()
+		if c := a.Counts(); c.Waiting != 3 {
+			t.Fatalf("who gave up is in line: %+v", c)
+		}
 		ended.end()
 		a.fake.gone("p4")
 		<-time.After(200 * time.Millisecond)
@@ -165,6 +169,7 @@ func TestLockAndThoseWhoLeave(t *testing.T) {
 		}
 		waits(t, gaveUp)
 		waits(t, ended)
+		synctest.Wait()
 		if c := a.Counts(); c.Waiting != 0 || len(a.waiting) != 0 {
 			t.Fatalf("%+v", c)
 		}
@@ -189,6 +194,24 @@ func TestLockForNobody(t *testing.T) {
 		}
 		waits(t, second)
 	})
+}
+
+// A wish that is heard when its party is gone already takes nothing.
+func TestLockTooLate(t *testing.T) {
+	var now clock
+	a := begin(t, newStore(t), now.Now)
+	serve := a.ops[op.LockAcquire]
+	a.ops[op.LockAcquire] = func(c Call) {
+		c.Asker.(*asker).end()
+		a.fake.gone(c.Party)
+		serve(c)
+	}
+	if _, code := as[op.Held](t, a.ask("p1", op.LockAcquire, 1, lockBody("x", 1))); code != fault.PeerGone {
+		t.Fatal(code)
+	}
+	if c := a.Counts(); c.Locks != 0 {
+		t.Fatalf("%+v", c)
+	}
 }
 
 // Asking again with the same token is harmless, held or in line.
