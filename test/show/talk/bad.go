@@ -87,7 +87,6 @@ func (r *room) mistakes(a, b *peer.Peer) map[string]func() error {
 		"no selector: E-USAGE":                 ask("web#x", "x", nil),
 		"a handler that panics: E-HANDLER":     ask("client:b", "b:panic", nil),
 		"a handler that fails: E-HANDLER":      ask("client:b", "b:fail", nil),
-		"a listener that throws: E-HANDLER":    ask("python#0", "chat:echo", map[string]int{"x": 1}),
 		"10 MB: E-TOO-LARGE":                   ask("go", "chat:echo", strings.Repeat("x", 10<<20)),
 		"another's token: E-NOT-OWNER":         lock("lock:release", "0123456789abcdef0123456789abcdef"),
 		"a token that is short: E-USAGE":       lock("lock:acquire", "x"),
