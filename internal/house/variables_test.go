@@ -11,8 +11,9 @@ import (
 // this process.
 func linked() map[string]string {
 	return map[string]string{
-		"version":   "set by the linker for a release",
-		"theWorker": "one process has one worker: opening it twice gives it twice (S0.1)",
+		"version":    "set by the linker for a release",
+		"theWorker":  "one process has one worker: opening it twice gives it twice (S0.1)",
+		"theProcess": "one process has one pool: launching twice is an error (S1.1)",
 	}
 }
 
