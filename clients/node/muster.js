@@ -382,12 +382,18 @@ class Worker extends EventEmitter {
       draining: () => this.#draining.abort(new MusterError('E-INTERRUPTED', 'muster has told this worker to leave')),
       end: () => this.#end(),
     });
-    // Its answer is waited for as long as it takes: the agent may just be being replaced.
-    this.#hello = this._ask(this.#op('', 'hello', { sdk: options.sdk || 'node/1' }), { within: WITHIN_MAX_MS, idle: true, at: (welcome) => this.#welcomed(welcome) });
+    this.#sayHello();
+    watchForCrash(this);
+  }
+
+  /** #sayHello is the first word to every agent. Its answer is waited for as long as it takes. */
+  #sayHello() {
+    const body = { sdk: this.#options.sdk || 'node/1' };
+    this.#hello = inHandler.exit(() => this._ask(this.#op('', 'hello', body),
+      { within: WITHIN_MAX_MS, idle: true, at: (welcome) => this.#welcomed(welcome) }));
     this.#hello.catch((error) => {
       if (!this.#over) this.#log('this process takes no part in operations:', error.message);
     });
-    watchForCrash(this);
   }
 
   /** hello waits for muster's welcome: who this process is. Nothing else has to wait for it. */
@@ -462,7 +468,8 @@ class Worker extends EventEmitter {
     const size = checkBody(body);
     const hops = inHandler.getStore() || 0;
     if (hops > HOPS_MAX) throw new MusterError('E-TOO-DEEP', `${op} was sent from within ${hops} handlers of each other's messages`);
-    return { cmd: 'MUSTER_OP', op, id: undefined, to: to || undefined, hops: hops || undefined, body, [kSize]: size + 128 };
+    return { cmd: 'MUSTER_OP', op, id: undefined, to: to || undefined, all: undefined, within: undefined,
+      hops: hops || undefined, again: undefined, body, [kSize]: size + 128 };
   }
 
   #put(frame, must = false) {
@@ -624,7 +631,9 @@ class Worker extends EventEmitter {
       request.end(new MusterError('E-AGENT-REPLACED', 'the agent was replaced, so that nobody waits for the reply'));
     }
     this.#answering.clear();
-    for (const asked of [...this.#asked.values()]) {
+    const all = [...this.#asked.values()];
+    if (!all.some((asked) => asked.frame.op === 'hello')) this.#sayHello(); // else it is the first of them
+    for (const asked of all) {
       const { frame } = asked;
       if (frame.to || !repeatable(frame.op)) {
         asked.settle(new MusterError('E-AGENT-REPLACED', `another agent has taken over before ${frame.op} was answered`, 'ask again if that does no harm'));
@@ -764,10 +773,14 @@ class Worker extends EventEmitter {
     checkBody(message);
     const body = { channel, message: message === undefined ? null : message, op, self };
     if (this.alone) {
-      if (!self || !this.#channels.has(channel)) return { receivers: 0 };
+      if (!self) return { receivers: 0 };
       const { hops } = this.#op('', 'publish', body);
-      this.#published({ op: op || 'message', channel, from: 'muster', pid: process.pid, hops, body: JSON.parse(JSON.stringify(body.message)) });
-      return { receivers: 1 };
+      const text = JSON.stringify(body.message);
+      const all = [...this.#channels].filter(([key]) => key.startsWith(inQueue(channel)));
+      for (const [, { queue }] of all) {
+        this.#published({ op: op || 'message', channel, queue, from: 'muster', pid: process.pid, hops, body: JSON.parse(text) });
+      }
+      return { receivers: Math.min(all.length, 1) };
     }
     if (quick) return void this.send('', 'publish', body);
     return this.request('', 'publish', body);
@@ -782,18 +795,16 @@ class Worker extends EventEmitter {
     channel = this.#channel(channel);
     checkFunction(f);
     const own = { f, line: [], busy: false };
-    const subs = this.#channels.get(channel) || { queue, all: [] };
-    if (subs.queue !== queue) {
-      throw usage(`${channel} is subscribed to with queue "${subs.queue}" already, and now with "${queue}"`, 'use one queue for a channel in one process');
-    }
+    const key = inQueue(channel, queue);
+    const subs = this.#channels.get(key) || { queue, all: [] };
     subs.all.push(own);
-    this.#channels.set(channel, subs);
+    this.#channels.set(key, subs);
     const cancel = () => {
       const at = subs.all.indexOf(own);
       if (at < 0) return;
       subs.all.splice(at, 1);
       if (subs.all.length > 0) return;
-      this.#channels.delete(channel);
+      this.#channels.delete(key);
       this._note('unsubscribe', { channel, queue });
     };
     try {
@@ -806,7 +817,7 @@ class Worker extends EventEmitter {
   }
 
   #published(f) {
-    const subs = this.#channels.get(f.channel);
+    const subs = this.#channels.get(inQueue(f.channel, f.queue));
     if (!subs) return;
     let list = subs.all;
     if (subs.queue) {
@@ -1007,6 +1018,9 @@ class Worker extends EventEmitter {
     return this.#over;
   }
 }
+
+/** inQueue is the key of a channel's subscriptions with one queue. */
+const inQueue = (channel, queue = '') => `${channel}\n${queue}`;
 
 function checkFunction(f) {
   if (typeof f !== 'function') throw usage(`a ${typeof f} is no function`, 'give a function');

@@ -343,12 +343,17 @@ class _Core:
 
     def _begin(self):
         self.wire.start(self.loop, self._hear, self._ended)
-        self.hello = asyncio.ensure_future(self._say_hello())
+        self._say_hello()
 
-    async def _say_hello(self):
-        # Its answer is waited for as long as it takes: the agent may just be being replaced.
+    def _say_hello(self):
+        """The first word to every agent. Its answer is waited for as long as it takes."""
+        body = {"sdk": self.options.get("sdk") or "python/1"}
+        self.hello = asyncio.ensure_future(self._greeted(self._ask(0, "", "hello", body, WITHIN_MAX, own=True, at=self._welcomed)))
+
+    async def _greeted(self, asked):
+        """Why this process was not welcomed; None: it was."""
         try:
-            await self.ask(0, "", "hello", {"sdk": self.options.get("sdk") or "python/1"}, within=WITHIN_MAX, own=True, at=self._welcomed)
+            await self._wait(asked, WITHIN_MAX)
         except MusterError as e:
             if self.over is None:
                 self.log(f"this process takes no part in operations: {e}")
@@ -395,9 +400,13 @@ class _Core:
             head["hops"] = hops
         return head
 
-    async def ask(self, hops, to, op, body=None, within=WITHIN, own=False, all=False, more=None, at=None):
-        """Sends a request and waits for its reply. own: one of this file's. at has the answer
-        at once, before the frames that follow it."""
+    async def ask(self, hops, to, op, body=None, within=WITHIN, **how):
+        """Sends a request and waits for its reply."""
+        return await self._wait(self._ask(hops, to, op, body, within, **how), within)
+
+    def _ask(self, hops, to, op, body, within, own=False, all=False, more=None, at=None):
+        """Sends a request. own: one of this file's. at has the answer at once, before the
+        frames that follow it."""
         head = self._head(hops, op, to, **({"all": True} if all else {}))
         data = _encode(body) if body is not None else None
         if within != -1 and not within > 0:
@@ -410,18 +419,21 @@ class _Core:
             raise MusterError("E-TABLE-FULL", f"{len(self.asked)} requests are under way already", "wait for replies before asking more")
         self.wire.check(len(data or b""))
         self.next += 1
-        ident = head["id"] = self.next
+        head["id"] = self.next
         head["within"] = -1 if within == -1 else max(1, math.ceil(min(within, WITHIN_MAX) * 1000))
-        asked = _Asked(op, to, head, data, more, at)
+        asked = self.asked[self.next] = _Asked(op, to, head, data, more, at)
         asked.done = self.loop.create_future()
-        self.asked[ident] = asked
         self.wire.send(asked.line())
+        return asked
+
+    async def _wait(self, asked, within):
         try:
             return await asyncio.wait_for(asked.done, (WITHIN if within == -1 else min(within, WITHIN_MAX)) + SLACK)
         except asyncio.TimeoutError:
-            raise MusterError("E-DEADLINE", f"no reply to {op} has come in time",
+            raise MusterError("E-DEADLINE", f"no reply to {asked.op} has come in time",
                               "give it more time; look at what keeps the receiver busy") from None
         finally:
+            ident = asked.head["id"]
             if self.asked.pop(ident, None) is not None and self.over is None:
                 self.wire.send(_line({"cmd": "MUSTER_CANCEL", "id": ident}))
 
@@ -566,7 +578,10 @@ class _Core:
         for request in list(self.answering.values()):
             request._end()
         self.answering.clear()
-        for ident, asked in list(self.asked.items()):
+        before = list(self.asked.items())
+        if not any(asked.op == "hello" for _, asked in before):
+            self._say_hello()  # else it is the first of them
+        for ident, asked in before:
             if asked.to or not (_shared(asked.op) or asked.op in _HARMLESS):
                 del self.asked[ident]
                 self._finish(asked, MusterError("E-AGENT-REPLACED", f"another agent has taken over before {asked.op} was answered",
@@ -746,41 +761,37 @@ class _Core:
             body["self"] = True
         if not self.alone:
             return await self.ask(hops, "", "publish", body)
-        head = self._head(hops, op or "message", channel=body["channel"])
-        head["body"] = json.loads(_encode(message))
-        if not to_self or body["channel"] not in self.channels:
-            return {"receivers": 0}
-        self._published(head)
-        return {"receivers": 1}
+        head, text = self._head(hops, op or "message", channel=body["channel"]), _encode(message)
+        queues = [q for c, q in self.channels if c == body["channel"] and to_self]
+        for q in queues:
+            self._published(dict(head, queue=q, body=json.loads(text)))
+        return {"receivers": min(len(queues), 1)}
 
     async def subscribe(self, hops, channel, queue_name, own):
         channel = self._channel(channel)
-        subs = self.channels.get(channel) or {"queue": queue_name, "all": []}
-        if subs["queue"] != queue_name:
-            raise _usage(f"{channel} is subscribed to with queue {subs['queue']!r} already, and now with {queue_name!r}",
-                         "use one queue for a channel in one process")
+        key = channel, queue_name
+        subs = self.channels.setdefault(key, {"queue": queue_name, "all": []})
         sub = _Subscription(own)
         subs["all"].append(sub)
-        self.channels[channel] = subs
         try:
             if not self.alone:
                 await self.primitive(hops, "subscribe", {"channel": channel, "queue": queue_name})
         except BaseException:
-            self.unsubscribe(channel, sub)
+            self.unsubscribe(key, sub)
             raise
-        return channel, sub
+        return key, sub
 
-    def unsubscribe(self, channel, sub):
-        subs = self.channels.get(channel)
+    def unsubscribe(self, key, sub):
+        subs = self.channels.get(key)
         if not subs or sub not in subs["all"]:
             return
         subs["all"].remove(sub)
         if not subs["all"]:
-            del self.channels[channel]
-            self.note("unsubscribe", {"channel": channel, "queue": subs["queue"]})
+            del self.channels[key]
+            self.note("unsubscribe", {"channel": key[0], "queue": key[1]})
 
     def _published(self, f):
-        subs = self.channels.get(f["channel"])
+        subs = self.channels.get((f["channel"], f.get("queue") or ""))
         if not subs:
             return
         heard = list(subs["all"])

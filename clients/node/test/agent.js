@@ -121,7 +121,7 @@ class Child extends Script {
 
   send(frame) {
     if (this.socket) return void this.socket.write(JSON.stringify(frame) + '\n');
-    this.child.send(/^MUSTER_/.test(frame.cmd) ? { ...frame, cmd: 'NODE_' + frame.cmd } : frame);
+    this.child.send(/^MUSTER_/.test(frame.cmd) ? { ...frame, cmd: 'NODE_' + frame.cmd } : frame, () => {}); // it may have ended
   }
 
   kill() {

@@ -297,7 +297,7 @@ test('messages of a channel come one after the other', async () => {
   assert.deepEqual((await agent.next('unsubscribe')).body, { channel: 'web:room', queue: '' });
 });
 
-test('a queue goes in turn, a channel has one queue, and what is too much is a gap', async () => {
+test('a queue goes in turn, beside what all get, and what is too much is a gap', async () => {
   const { m, agent } = await start();
   const seen = [];
   for (const name of ['a', 'b']) {
@@ -305,10 +305,13 @@ test('a queue goes in turn, a channel has one queue, and what is too much is a g
     await agent.answer('subscribe', {});
     await subscribing;
   }
-  for (let i = 0; i < 4; i++) agent.tell('message', i, { channel: 'jobs' });
-  await until(() => seen.length === 4);
-  assert.deepEqual(seen, ['a0', 'b1', 'a2', 'b3']);
-  await assert.rejects(m.subscribe('jobs', () => {}), code('E-USAGE'));
+  const all = m.subscribe('jobs', (body) => { seen.push(`all${body}`); });
+  await agent.answer('subscribe', {});
+  await all;
+  for (let i = 0; i < 4; i++) agent.tell('message', i, { channel: 'jobs', queue: 'q' });
+  agent.tell('message', 4, { channel: 'jobs' });
+  agent.tell('message', 5, { channel: 'jobs', queue: 'unknown' });
+  assert.deepEqual(seen, ['a0', 'b1', 'a2', 'b3', 'all4']);
 
   const gaps = [];
   m.on('gap', (n) => gaps.push(n));
@@ -349,6 +352,10 @@ test('another agent: what muster knows is repeated with its id, the rest fails',
   agent.tell('agent:new', { agent: 2, epoch: 2 });
   await assert.rejects(toOther, code('E-AGENT-REPLACED'));
   await assert.rejects(killing, code('E-AGENT-REPLACED'));
+  assert.equal(agent.frames[0].op, 'hello'); // before anything else
+  assert.equal(agent.frames[0].again, undefined);
+  await agent.welcome({ agent: 2, epoch: 2 });
+  await until(() => m.welcome.epoch === 2);
   const again = [await agent.next((f) => f.again), await agent.next((f) => f.again)];
   assert.deepEqual(again, [{ ...first, again: true }, { ...second, again: true }]);
   await agent.answer('cache:use', {});
@@ -380,7 +387,24 @@ test('no reply goes to an agent that has not asked', async () => {
   end('too late');
   await turn();
   await turn();
-  assert.deepEqual(agent.frames, []);
+  assert.deepEqual(agent.frames.map((f) => f.op), ['hello']);
+});
+
+test('a hello that the old agent has not answered is said again first', async () => {
+  const wire = new FakeWire();
+  wires.push(wire);
+  const m = new Worker(wire);
+  const counting = m.counter('c').add(1);
+  const agent = wire.script;
+  const hello = await agent.next('hello');
+  const add = await agent.next('counter:add');
+  agent.tell('agent:new', {});
+  await turn();
+  assert.deepEqual(agent.frames, [{ ...hello, again: true }, { ...add, again: true }]);
+  agent.reply(hello, { name: 'web#4' });
+  assert.equal((await m.hello()).name, 'web#4');
+  agent.reply(add, { value: 1 });
+  assert.equal(await counting, 1);
 });
 
 test('limiter: the exact delay, and who decides when muster cannot', async () => {
@@ -597,6 +621,9 @@ test('alone: the shared things are this process\'s own', async () => {
   cancel();
   assert.deepEqual(await m.publish('room', 1, { self: true }), { receivers: 0 });
   assert.deepEqual(seen, [{ a: 1 }, 'muster']);
+  for (const queue of ['', 'q', 'q']) await m.subscribe('jobs', (body) => { seen.push(queue + body); }, { queue });
+  await m.publish('jobs', 1, { self: true });
+  assert.deepEqual(seen.slice(2), ['1', 'q1']);
 
   const counter = m.counter('c');
   assert.deepEqual([await counter.add(5), await counter.add(-2), await counter.get()], [5, 3, 3]);

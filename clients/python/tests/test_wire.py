@@ -1,4 +1,5 @@
 import asyncio
+import os
 import threading
 import time
 import unittest
@@ -317,11 +318,15 @@ class Wire(unittest.TestCase):
             subscribing = self.later(m.subscribe, "jobs", lambda body, name=name: seen.append(name + str(body)), queue="q")
             self.agent.answer("subscribe", {})
             subscribing.get()
+        subscribing = self.later(m.subscribe, "jobs", lambda body: seen.append(f"all{body}"))
+        self.agent.answer("subscribe", {})
+        subscribing.get()
         for i in range(4):
-            self.agent.tell("message", i, channel="jobs")
-        until(lambda: len(seen) == 4)
-        self.assertEqual(sorted(seen), ["a0", "a2", "b1", "b3"])
-        self.fails("E-USAGE", m.subscribe, "jobs", print)
+            self.agent.tell("message", i, channel="jobs", queue="q")
+        self.agent.tell("message", 4, channel="jobs", queue="unknown")
+        self.agent.tell("message", 5, channel="jobs")
+        until(lambda: len(seen) == 5)
+        self.assertEqual(sorted(seen), ["a0", "a2", "all5", "b1", "b3"])
         m.on("gap", gaps.append)
         go = threading.Event()
         self.addCleanup(go.set)
@@ -361,6 +366,10 @@ class Wire(unittest.TestCase):
         self.agent.tell("agent:new", {"agent": 2, "epoch": 2})
         for asked in (other, killing):
             self.fails("E-AGENT-REPLACED", asked.get)
+        hello = self.agent.next(lambda f: True)
+        self.assertEqual((hello["op"], hello.get("again")), ("hello", None))  # before anything else
+        self.agent.reply(hello, {"name": "web#0", "epoch": 2})
+        until(lambda: m.welcome.get("epoch") == 2)
         again = [self.agent.next(lambda f: f.get("again")) for _ in range(2)]
         self.assertEqual(again, [dict(first, again=True), dict(second, again=True)])
         self.assertEqual(cache.get("k"), None)
@@ -388,6 +397,18 @@ class Wire(unittest.TestCase):
         self.assertEqual(self.ask("sync"), "in time")
         go.set()
         self.agent.none(lambda f: f.get("id") == 5, 0.1)
+
+    def test_a_hello_that_the_old_agent_has_not_answered(self):
+        m = muster.Worker(os.dup(self.agent.theirs.fileno()), {}, "")
+        counting = self.later(m.counter("c").add, 1)
+        hello, add = self.agent.next("hello"), self.agent.next("counter:add")
+        self.agent.tell("agent:new", {})
+        again = [self.agent.next(lambda f: True) for _ in range(2)]
+        self.assertEqual(again, [dict(hello, again=True), dict(add, again=True)])
+        self.agent.reply(hello, {"name": "web#4"})
+        self.assertEqual(m.hello()["name"], "web#4")
+        self.agent.reply(add, {"value": 1})
+        self.assertEqual(counting.get(), 1)
 
     def test_limiter(self):
         m = self.start()
