@@ -131,31 +131,6 @@ func (a *agent) refuse(to op.Frame, code fault.Code) {
 	a.send(op.Frame{Cmd: op.CmdReply, ID: to.ID, Error: &op.Error{Code: code, Text: "refused"}})
 }
 
-// serve answers all that comes, until the test ends.
-func (a *agent) serve(f func(op.Frame) any) {
-	a.t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() {
-		for {
-			got, err := a.conn.Receive(ctx)
-			if err != nil {
-				return
-			}
-			asked, err := op.Parse(got.Data)
-			if err != nil || asked.Cmd != op.CmdOp {
-				continue
-			}
-			body, err := json.Marshal(f(asked))
-			if err != nil || asked.ID == 0 {
-				continue
-			}
-			_ = a.conn.Send(op.Frame{Cmd: op.CmdReply, ID: asked.ID, Body: body}.Append(nil))
-		}
-	})
-	a.t.Cleanup(func() { stop(); done.Wait() })
-}
-
 func id(n int64) func(*op.Frame)       { return func(f *op.Frame) { f.ID = n } }
 func from(name string) func(*op.Frame) { return func(f *op.Frame) { f.From, f.PID = name, 7 } }
 func on(channel string) func(*op.Frame) {

@@ -41,8 +41,7 @@ func playWith(ctx context.Context, w *Worker, role string) error {
 	case "panic error":
 		panic(fmt.Errorf("spilled: %w", os.ErrClosed))
 	case "nil map":
-		var m map[string]int
-		m["x"] = 1
+		nothing()["x"] = 1
 	case "goexit":
 		runtime.Goexit()
 	case "go":
@@ -72,6 +71,8 @@ func playWith(ctx context.Context, w *Worker, role string) error {
 
 //go:noinline
 func spill(what string) { panic("spilled " + what) }
+
+func nothing() map[string]int { return nil }
 
 // playServer answers GET /slow only when the worker is to end.
 func playServer(w *Worker) error {
