@@ -231,7 +231,8 @@ func TestAttachedConsole(t *testing.T) {
 	p := newPlace(t)
 	v := onTerminal(t, p, "up", "--console")
 	v.expect(`web#\d ready`)
-	v.typed("\rstatus\r")
+	v.expect(prompt) // it is Healthy
+	v.typed("\rstatus web\r")
 	v.expect(`web#0\s+ready`)
 	v.expect(prompt)
 	v.typed("logs -f\r")
@@ -253,6 +254,7 @@ func TestAttachedConsoleQuit(t *testing.T) {
 	p := newPlace(t)
 	v := onTerminal(t, p, "up", "--console")
 	v.expect(`web#\d ready`)
+	v.expect(prompt) // it is Healthy
 	v.typed("\x04")
 	v.expect(`left the console`)
 	if out, code := p.muster(t, "", "restart", "web#1"); code != 0 {
@@ -273,6 +275,7 @@ func TestAttachedConsoleKilled(t *testing.T) {
 	p := newPlace(t)
 	v := onTerminal(t, p, "up", "--console")
 	v.expect(`web#\d ready`)
+	v.expect(prompt) // it is Healthy
 	eventually(t, "the console has the terminal", func() bool { return v.front() != v.cmd.Process.Pid && !v.cooked() })
 	if err := syscall.Kill(v.front(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -293,6 +296,11 @@ func TestConsolePiped(t *testing.T) {
 	p := newPlace(t)
 	if out, code := p.muster(t, "status\nversion\n", "console"); code != 3 || strings.Contains(out, "go1") {
 		t.Errorf("nothing runs: %d %q", code, out)
+	}
+	for _, args := range [][]string{{"up", "--console"}, {"run", "--console", "--", "true"}, {"up", "--console", "--no-keeper"}} {
+		if out, code := p.muster(t, "", args...); code != 2 || !strings.Contains(out, "--console") {
+			t.Errorf("%q: %d %q", args, code, out)
+		}
 	}
 	p.up(t)
 	for _, c := range []struct {
