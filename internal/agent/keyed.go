@@ -75,10 +75,12 @@ func bindLoopback(at string) (*os.File, error) {
 	return f, nil
 }
 
-// follow serves where the spec that runs now says; what cannot be is told once.
-func (d *keyedDoor) follow(at string) error {
+// follow serves where the spec that runs now says, which it asks for; what cannot be is
+// told once.
+func (d *keyedDoor) follow(wanted func() string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	at := wanted() // not before: another one may be applied meanwhile
 	if at == d.at || at != "" && at == d.failed {
 		return nil
 	}
@@ -184,7 +186,7 @@ func (a *Agent) shutKeyed() {
 // keyedFollows tells the door what runs now. That it cannot is told: what was applied
 // runs all the same.
 func (a *Agent) keyedFollows() {
-	if err := a.keyed.follow(a.supervisor.Spec().Control.Listen); err != nil {
+	if err := a.keyed.follow(func() string { return a.supervisor.Spec().Control.Listen }); err != nil {
 		a.warn(fault.From(err))
 	}
 }

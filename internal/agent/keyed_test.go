@@ -218,9 +218,13 @@ func ends(t *testing.T, apps func(s site) []spec.App) *subject {
 	o := s.options(apps(s)...)
 	o.UntilEnded = true
 	r := start(t, o)
-	for _, app := range o.Spec.Apps {
-		r.state(app.Name+"#0", event.Ready)
-	}
+	ready := 0
+	r.until("all ready", func(e event.Event) bool {
+		if d, ok := e.Data.(event.WorkerState); ok && d.To == event.Ready {
+			ready++
+		}
+		return ready == len(o.Spec.Apps)
+	})
 	return r
 }
 

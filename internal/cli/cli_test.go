@@ -68,7 +68,7 @@ func prepare(env *testscript.Env) error {
 	env.Setenv("MUSTER_RUNTIME_DIR", root+"/r")
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("TZ", "UTC")
-	for _, name := range []string{"PORT1", "PORT2"} {
+	for _, name := range []string{"PORT1", "PORT2", "PORT3"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
