@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/exchange/clock"
+	"github.com/muster-run/muster/internal/exchange/whom"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -99,7 +100,7 @@ func (e *Exchange) Request(ctx context.Context, a Ask) ([]Answer, error) {
 // start checks a question of muster's own and asks it.
 func (e *Exchange) start(x *errand, f op.Frame) error {
 	switch {
-	case f.To == "" || !plainText(f.Op, op.NameMax) || len(f.To) > toMax:
+	case f.To == "" || !whom.Name(f.Op, op.NameMax) || len(f.To) > toMax:
 		return fault.New(fault.Usage, "a request needs a selector, and an op of at most %d bytes", op.NameMax)
 	case len(f.Body) > op.BodyMax:
 		return fault.New(fault.TooLarge, "the message has %d bytes, at most %d are carried", len(f.Body), op.BodyMax)

@@ -186,7 +186,7 @@ func readOps(c *Call) ([]string, error) {
 		return nil, err
 	}
 	for _, name := range b.Ops {
-		if !plainText(name, op.NameMax) {
+		if !whom.Name(name, op.NameMax) {
 			return nil, fault.New(fault.Usage, "an op has a name of at most %d bytes without control characters", op.NameMax)
 		}
 	}
@@ -266,7 +266,7 @@ func readCommands(c *Call) ([]op.Command, error) {
 	for i, cmd := range b.Commands {
 		b.Commands[i].Of = nil
 		switch {
-		case !plainText(cmd.Name, op.NameMax) || strings.ContainsAny(cmd.Name, " \"'"):
+		case !whom.Name(cmd.Name, op.NameMax) || strings.ContainsAny(cmd.Name, " \"'"):
 			return nil, fault.New(fault.Usage, "%q cannot be a command: it is one word of at most %d bytes", cmd.Name, op.NameMax)
 		case len(cmd.Pattern) > patternMax || len(cmd.Help) > helpMax:
 			return nil, fault.New(fault.Usage, "the pattern or help of %s is too long: at most %d and %d bytes", cmd.Name, patternMax, helpMax)

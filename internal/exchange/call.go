@@ -105,6 +105,9 @@ func (c *Call) Reply(body any, err error) {
 	if err == nil {
 		f.Body, f.Error = form(body)
 	}
+	if len(f.Body) > op.BodyMax {
+		f.Body, f.Error = nil, op.ErrorOf(fault.New(fault.TooLarge, "the answer to %s has %d bytes, at most %d are carried", c.x.op, len(f.Body), op.BodyMax))
+	}
 	e := c.e
 	e.mu.Lock()
 	defer e.leave()

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"strings"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -8,6 +9,9 @@ import (
 	"github.com/muster-run/muster/internal/exchange/line"
 	"github.com/muster-run/muster/internal/op"
 )
+
+// errorMax is how much of each text of a party's error is passed on, in bytes.
+const errorMax = 16 << 10
 
 // mode is what a request wants of those who are asked.
 type mode int
@@ -150,7 +154,7 @@ func (e *Exchange) hearReply(s *seat, f op.Frame) {
 		return
 	}
 	x := a.x
-	answer := op.Frame{From: s.p.Name, PID: s.pid, Body: f.Body, Error: f.Error, More: f.More}
+	answer := op.Frame{From: s.p.Name, PID: s.pid, Body: f.Body, Error: shorter(f.Error), More: f.More}
 	if f.More {
 		if x.mode == first {
 			e.choose(x, a.leg)
@@ -174,6 +178,15 @@ func (e *Exchange) hearReply(s *seat, f op.Frame) {
 		e.finish(x, false)
 		e.reply(x, answer)
 	}
+}
+
+// shorter cuts off what is too long of an error, so that the frame can be read.
+func shorter(err *op.Error) *op.Error {
+	if err == nil || len(err.Code)+len(err.Text)+len(err.Fix) <= errorMax {
+		return err
+	}
+	cut := func(text string, limit int) string { return strings.ToValidUTF8(text[:min(len(text), limit)], "") }
+	return &op.Error{Code: fault.Code(cut(string(err.Code), op.NameMax)), Text: cut(err.Text, errorMax), Fix: cut(err.Fix, errorMax)}
 }
 
 // choose makes the request one to a single party, which has begun to reply. The others

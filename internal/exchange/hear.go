@@ -6,6 +6,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/exchange/clock"
+	"github.com/muster-run/muster/internal/exchange/whom"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -122,7 +123,7 @@ func (e *Exchange) decide(s *seat, f op.Frame, doubtful bool) (served, *Call) {
 // check looks at what every op must keep to.
 func check(f op.Frame) *fault.Fault {
 	switch {
-	case !plainText(f.Op, op.NameMax):
+	case !whom.Name(f.Op, op.NameMax):
 		return fault.New(fault.Usage, "an op has a name of at most %d bytes without control characters", op.NameMax).WithFix("name the operation, such as chat:say")
 	case len(f.To) > toMax:
 		return fault.New(fault.Usage, "the selector has %d bytes, at most %d are read", len(f.To), toMax).WithFix("use a tag, a role or a glob")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/exchange/kept"
+	"github.com/muster-run/muster/internal/exchange/whom"
 	"github.com/muster-run/muster/internal/op"
 )
 
@@ -45,7 +46,7 @@ func (e *Exchange) servePublish(c *Call) {
 	s := c.x.asker
 	p := publication{by: s, name: b.Op, hops: c.hops, body: b.Message, self: b.Self}
 	var f *fault.Fault
-	if p.channel, f = channelName(b.Channel, s.p.App); f == nil {
+	if p.channel, f = whom.Channel(b.Channel, s.p.App); f == nil {
 		f = p.check()
 	}
 	if f != nil {
@@ -56,26 +57,11 @@ func (e *Exchange) servePublish(c *Call) {
 	c.Reply(told, nil)
 }
 
-// channelName is the whole name: ":" stands for the process's own app.
-func channelName(name, app string) (string, *fault.Fault) {
-	rest, own := strings.CutPrefix(name, ":")
-	switch {
-	case own && app == "":
-		return "", fault.New(fault.Usage, "%q begins with a colon, which stands for an app, and a client has none", name).WithFix("write the whole name, such as web:" + rest)
-	case own:
-		name = app + name
-	}
-	if !plainText(name, op.NameMax) {
-		return "", fault.New(fault.Usage, "a channel has a name of 1 to %d bytes without control characters", op.NameMax).WithFix("name the channel, such as room:1")
-	}
-	return name, nil
-}
-
 func (p publication) check() *fault.Fault {
 	switch {
 	case strings.HasPrefix(p.channel, ownPrefix):
 		return fault.New(fault.Denied, "only muster publishes on %s", p.channel).WithFix("give the channel another name")
-	case p.name != "" && !plainText(p.name, op.NameMax):
+	case p.name != "" && !whom.Name(p.name, op.NameMax):
 		return fault.New(fault.Usage, "an op has a name of at most %d bytes without control characters", op.NameMax)
 	case p.name != op.Message && reserved(p.name):
 		return reservedName(p.name)
@@ -190,11 +176,11 @@ func readSubscription(c *Call) (kept.Subscription, error) {
 	if err != nil {
 		return kept.Subscription{}, err
 	}
-	name, f := channelName(b.Channel, c.x.asker.p.App)
+	name, f := whom.Channel(b.Channel, c.x.asker.p.App)
 	switch {
 	case f != nil:
 		return kept.Subscription{}, f
-	case b.Queue != "" && !plainText(b.Queue, op.NameMax):
+	case b.Queue != "" && !whom.Name(b.Queue, op.NameMax):
 		return kept.Subscription{}, fault.New(fault.Usage, "a queue has a name of at most %d bytes without control characters", op.NameMax)
 	}
 	return kept.Subscription{Channel: name, Queue: b.Queue}, nil

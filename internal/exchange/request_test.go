@@ -278,6 +278,12 @@ func TestTooLarge(t *testing.T) {
 	if r := a.reply(id); r.Error == nil || r.Error.Code != fault.TooLarge {
 		t.Errorf("%.200v", r)
 	}
+	id = a.ask(op.Frame{Op: "x", To: "jobs"})
+	long := strings.Repeat("ä", op.BodyMax/3)
+	b.say(op.Frame{Cmd: op.CmdReply, ID: b.gets("x").ID, Error: &op.Error{Code: "E-MINE", Text: "x" + long, Fix: long[:100]}})
+	if r := a.reply(id); r.Error == nil || r.Error.Code != "E-MINE" || len(r.Error.Text) != errorMax-1 || r.Error.Fix != long[:100] {
+		t.Errorf("%.200v", r)
+	}
 	if c := e.Counts(); c.UnderWay != 0 || c.Bad != 5 {
 		t.Errorf("%+v", c)
 	}

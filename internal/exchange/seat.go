@@ -3,7 +3,6 @@ package exchange
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
@@ -59,6 +58,9 @@ func (e *Exchange) Enter(p op.Party, adopted bool) op.Seat {
 		s.p.Name = e.freeName(p.Name)
 	}
 	e.seats[s] = true
+	if e.closed {
+		s.out.Close()
+	}
 	if adopted {
 		e.counts.Adopted++
 		e.reinstate(s)
@@ -174,10 +176,4 @@ func (e *Exchange) post(s *seat, p line.Parcel) {
 		s.dirty = true
 		e.dirty = append(e.dirty, s)
 	}
-}
-
-// plainText says whether a name can be one: not empty, not too long, and without
-// anything that could not be shown.
-func plainText(name string, limit int) bool {
-	return name != "" && len(name) <= limit && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

@@ -54,6 +54,8 @@ func TestServe(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	a.fails(op.Frame{Op: "bad"}, fault.Internal)
+	e.Serve("large", func(c *Call) { c.Reply(strings.Repeat("x", op.BodyMax), nil) })
+	a.fails(op.Frame{Op: "large"}, fault.TooLarge)
 	if r := a.fails(op.Frame{Op: "fails"}, fault.NotOwner); r.Body != nil || r.Error.Fix == "" {
 		t.Errorf("%+v", r)
 	}

@@ -47,3 +47,15 @@ func FuzzParse(f *testing.F) {
 		s.Client(text)
 	})
 }
+
+func TestChannels(t *testing.T) {
+	for _, tc := range []struct{ name, app, want string }{
+		{"room", "web", "room"}, {":room", "web", "web:room"}, {"a:b", "", "a:b"}, {":", "web", "web:"},
+		{"", "web", ""}, {":room", "", ""}, {"a\nb", "web", ""}, {string(make([]byte, 300)), "web", ""},
+	} {
+		got, f := Channel(tc.name, tc.app)
+		if got != tc.want || (f == nil) != (tc.want != "") || f != nil && f.Code != fault.Usage {
+			t.Errorf("%q of %s: %q, %v", tc.name, tc.app, got, f)
+		}
+	}
+}
