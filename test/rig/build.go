@@ -14,10 +14,11 @@ const (
 	musterVar = "RIG_MUSTER"
 	propVar   = "RIG_PROP"
 	helloVar  = "RIG_HELLO"
+	chatVar   = "RIG_CHAT"
 	rootVar   = "RIG_ROOT"
 )
 
-// Main builds muster (as a release is built), prop and the hello example, runs
+// Main builds muster (as a release is built), prop and the Go examples, runs
 // the tests and returns their exit code.
 func Main(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "rig")
@@ -30,7 +31,7 @@ func Main(m *testing.M) int {
 		return fail(err)
 	}
 	os.Setenv(rootVar, root)
-	for name, pkg := range map[string]string{musterVar: "./cmd/muster", propVar: "./test/prop", helloVar: "./examples/hello"} {
+	for name, pkg := range map[string]string{musterVar: "./cmd/muster", propVar: "./test/prop", helloVar: "./examples/hello", chatVar: "./examples/chat"} {
 		bin := filepath.Join(dir, filepath.Base(pkg))
 		if err := build(root, bin, pkg); err != nil {
 			return fail(err)
@@ -72,6 +73,9 @@ func Prop() string { return os.Getenv(propVar) }
 
 // Hello is the path of the built Go example.
 func Hello() string { return os.Getenv(helloVar) }
+
+// Chat is the path of the built Go chat room.
+func Chat() string { return os.Getenv(chatVar) }
 
 // NodeModules is the directory of the packages that test programs use, which
 // scripts/test-node.sh installs.

@@ -7,11 +7,9 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,34 +20,9 @@ import (
 func Languages() []string { return []string{"go", "node", "python"} }
 
 // commands are the programs, by language.
-func commands(t testing.TB) map[string]string {
-	t.Helper()
+func commands() map[string]string {
 	dir := filepath.Join(rig.Root(), "examples", "chat")
-	return map[string]string{"go": chatGo(t), "node": "node " + filepath.Join(dir, "chat.js"), "python": "python3 " + filepath.Join(dir, "chat.py")}
-}
-
-var buildGo struct {
-	once sync.Once
-	path string
-	err  error
-}
-
-// chatGo builds the Go chat room once.
-func chatGo(t testing.TB) string {
-	t.Helper()
-	b := &buildGo
-	b.once.Do(func() {
-		b.path = filepath.Join(filepath.Dir(rig.Muster()), "chat")
-		cmd := exec.Command("go", "build", "-o", b.path, "./examples/chat")
-		cmd.Dir = rig.Root()
-		if text, err := cmd.CombinedOutput(); err != nil {
-			b.err = fmt.Errorf("%w: %s", err, text)
-		}
-	})
-	if b.err != nil {
-		t.Fatal(b.err)
-	}
-	return b.path
+	return map[string]string{"go": rig.Chat(), "node": "node " + filepath.Join(dir, "chat.js"), "python": "python3 " + filepath.Join(dir, "chat.py")}
 }
 
 // room is the three apps, running.
@@ -69,7 +42,7 @@ func open(t *testing.T, workers int, more string) *room {
 	r := &room{t: t, workers: workers, ports: map[string]int{}, client: http.Client{Timeout: time.Minute}}
 	var yaml strings.Builder
 	yaml.WriteString("version: 1\napps:\n")
-	for name, command := range commands(t) {
+	for name, command := range commands() {
 		r.ports[name] = rig.WidePort(t)
 		fmt.Fprintf(&yaml, "  %s:\n    command: %q\n    workers: %d\n    ports: {http: {port: %d, increment: 1}}\n    env: {TOPIC: topic.txt}\n    ready: port\n%s",
 			name, command, workers, r.ports[name], more)
