@@ -52,6 +52,7 @@ func TestRefusals(t *testing.T) {
 		"quit force":         `quit: "force" is not understood`,
 		"exit clean force":   `exit: "force" is not understood`,
 		"greet all 12x":      `greet: N: "12x" is not a whole number; write greet TO [N:int]`,
+		"help statsu":        `did you mean "status"?`,
 		"greet":              `greet: TO is missing, a word; write greet TO [N:int]`,
 		"broken x":           `the pattern "N:" cannot be read`,
 		"status 'x":          `a quote is open`,

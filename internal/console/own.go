@@ -96,6 +96,9 @@ func (c *console) help(ctx context.Context, words []string) (int, error) {
 			fmt.Fprintf(c.o.Out, "%s: %s\n", c.ownWords()[i].usage, c.ownWords()[i].help)
 			return 0, nil
 		}
+		if !slices.Contains(c.o.Commander.Verbs(), words[0]) {
+			return 0, c.unknown(words[0], offered.Commands, nil)
+		}
 		return c.o.Commander.Run(ctx, append([]string{"help"}, words...)), nil
 	}
 	code := c.o.Commander.Run(ctx, []string{"help"})
