@@ -41,7 +41,8 @@ func (t *Table) Restore(name string, value int64) {
 	}
 }
 
-// Each calls f with every counter that is not 0, in no order.
+// Each calls f with every counter that is not 0, in no order. f may
+// change the table, or let others do so: what is new may be missed.
 func (t *Table) Each(f func(name string, value int64)) {
 	for name, value := range t.values {
 		f(name, value)

@@ -23,6 +23,8 @@
 //   - What Each shows is what was appended, from the first record on, without a gap:
 //     where a record is torn or damaged the file ends, and what comes after is dropped
 //     and counted (Dropped).
+//   - Appends go on while a snapshot is written, and are in it: a record that says all about
+//     a thing may stand before or behind the snapshot's own of that thing.
 //   - A snapshot is there as a whole, or the file before is: the Store replaces one by
 //     the other in one step.
 //

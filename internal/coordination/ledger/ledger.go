@@ -28,12 +28,14 @@ type Ledger struct {
 	files Files
 	name  string
 
+	one     sync.Mutex // around a Snapshot
 	mu      sync.Mutex
 	file    *os.File
 	size    int64 // where the next record goes
 	written int64 // by the last snapshot; 0: there was none
 	dropped int64
 	buf     []byte
+	next    *snapshot // that is being written; nil: none
 }
 
 // Open finds the ledger of a name, or makes an empty one. Close ends it.
@@ -130,6 +132,9 @@ func (l *Ledger) Append(rec []byte) error {
 		return fault.New(fault.Internal, "cannot write to the ledger %s: %w", l.name, err)
 	}
 	l.size += int64(n)
+	if l.next != nil {
+		l.next.add(rec)
+	}
 	return nil
 }
 
@@ -144,31 +149,46 @@ func (l *Ledger) Grown() bool {
 	return l.size > grownMin && l.size > grownTimes*l.written
 }
 
-// Snapshot replaces all records by those that write adds; write must not use the
-// Ledger. After an error the records are as before.
+// Snapshot replaces all records by those that write adds. Meanwhile there may be Appends:
+// such a record stands behind what was added before it, and before what is added later.
+// write must not use the Ledger otherwise. After an error the records are as before.
 func (l *Ledger) Snapshot(write func(add func(rec []byte))) error {
 	if l == nil {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.one.Lock()
+	defer l.one.Unlock()
 	f, err := newFile(l.name)
 	if err != nil {
 		return fault.New(fault.Internal, "cannot write a snapshot of the ledger %s: %w", l.name, err)
 	}
-	s := snapshot{file: f, size: int64(len(mark))}
-	write(s.add)
+	s := &snapshot{file: f, size: int64(len(mark))}
+	l.change(func() { l.next = s })
+	write(func(rec []byte) { l.change(func() { s.add(rec) }) })
+	l.change(func() { err = l.replace(s) })
+	return err
+}
+
+func (l *Ledger) change(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+// replace puts a snapshot in the place of the file.
+func (l *Ledger) replace(s *snapshot) error {
+	l.next = nil
 	s.flush()
 	if s.err == nil {
-		s.err = l.files.Put(l.name, f)
+		s.err = l.files.Put(l.name, s.file)
 	}
 	if s.err != nil {
-		f.Close()
+		s.file.Close()
 		l.written = l.size / 2 // not again before there is twice as much
 		return fault.New(fault.Internal, "cannot write a snapshot of the ledger %s: %w", l.name, s.err)
 	}
 	l.file.Close()
-	l.file, l.size, l.written = f, s.size, s.size
+	l.file, l.size, l.written = s.file, s.size, s.size
 	return nil
 }
 

@@ -208,6 +208,38 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// What is appended while a snapshot is written is in it, in its place; a snapshot that fails
+// has lost none of it.
+func TestAppendMeanwhile(t *testing.T) {
+	s := newStore(t)
+	l := open(t, s)
+	add(t, l, "old")
+	write := func(put func([]byte)) {
+		put([]byte("one"))
+		add(t, l, "two")
+		put([]byte("three"))
+		add(t, l, "four")
+	}
+	if err := l.Snapshot(write); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"one", "two", "three", "four"}
+	for _, l := range []*Ledger{l, open(t, s)} {
+		if got := all(t, l); !slices.Equal(got, want) {
+			t.Fatalf("%q", got)
+		}
+	}
+	s.err = errStore
+	if err := l.Snapshot(write); err == nil {
+		t.Fatal("no error")
+	}
+	s.err = nil
+	add(t, l, "five")
+	if got := all(t, open(t, s)); !slices.Equal(got, append(want, "two", "four", "five")) {
+		t.Fatalf("%q", got)
+	}
+}
+
 func TestGrown(t *testing.T) {
 	s := newStore(t)
 	l := open(t, s)

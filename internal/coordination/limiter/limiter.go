@@ -169,7 +169,8 @@ func (t *Table) Restore(id ID, s State, now time.Duration) {
 	}
 }
 
-// Each calls f with every bucket that is not full at that moment, in no order.
+// Each calls f with every bucket that is not full at that moment, in no order. f may
+// change the table, or let others do so: what is new may be missed.
 func (t *Table) Each(now time.Duration, f func(ID, State)) {
 	for id, b := range t.buckets {
 		if b.full.after(moment{ns: int64(now)}) {

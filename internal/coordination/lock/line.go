@@ -156,7 +156,8 @@ func (t *Table) Forget(name string, fence uint64) {
 	delete(t.locks, name)
 }
 
-// Each calls f with every lock whose lease has not ended, in no order.
+// Each calls f with every lock whose lease has not ended, in no order. f may
+// change the table, or let others do so: what is new may be missed.
 func (t *Table) Each(now time.Duration, f func(State)) {
 	for _, l := range t.locks {
 		if l.Until > now {

@@ -93,6 +93,9 @@ type Primitives struct {
 	armed    time.Duration       // for when; 0: not
 	closed   bool
 	buf      []byte
+
+	shrinking bool
+	tasks     sync.WaitGroup // shrink
 }
 
 // answered is the last call of a party that changed something.
@@ -177,10 +180,19 @@ func (p *Primitives) afterwards(told []outcome) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ledger.Grown() { // somebody else was faster
-		return
+	if !p.shrinking && !p.closed {
+		p.shrinking = true
+		p.tasks.Go(p.shrink) // it may take a tenth of a second: not where calls are heard
 	}
-	if err := p.snapshot(); err != nil {
+}
+
+// shrink writes the ledger anew.
+func (p *Primitives) shrink() {
+	err := p.snapshot()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shrinking = false
+	if err != nil {
 		p.log.Error("the ledger of limiters, locks and counters grows, as it cannot be written anew", "err", err)
 	}
 }
@@ -282,9 +294,10 @@ func (p *Primitives) parties() (all []string) {
 // Close stops the clock: no lease ends any more. Who waits hears of it from the Exchange.
 func (p *Primitives) Close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
 	p.timer.Stop()
+	p.mu.Unlock()
+	p.tasks.Wait()
 }
 
 // Counts is how many there are of each.

@@ -3,6 +3,7 @@ package primitives
 import (
 	"encoding/json"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -84,32 +85,53 @@ func (p *Primitives) applyHeld(kind byte, r *record, now time.Duration) {
 	}
 }
 
-// snapshot writes the ledger anew.
+// breath is after how many records of a snapshot calls may come in between.
+const breath = 256
+
+// snapshot writes the ledger anew, while calls go on: a record is the whole state of what
+// it is about, so it does not matter which of them stand in between.
 func (p *Primitives) snapshot() error {
-	now := p.now()
 	return p.ledger.Snapshot(func(add func(rec []byte)) {
-		change := func(f func(b []byte) []byte) {
-			p.buf = f(appendHead(p.buf[:0], "", 0, nil))
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		n := 0
+		p.each(func(party string, last answered, change func(b []byte) []byte) {
+			p.buf = appendHead(p.buf[:0], party, last.id, last.reply)
+			if change != nil {
+				p.buf = change(p.buf)
+			}
 			add(p.buf)
-		}
-		change(func(b []byte) []byte { return appendFence(b, p.locks.Fence()) })
-		p.limiters.Each(now, func(id limiter.ID, s limiter.State) {
-			change(func(b []byte) []byte { return appendBucket(b, id, s) })
+			if n++; n%breath == 0 {
+				p.mu.Unlock()
+				runtime.Gosched()
+				p.mu.Lock()
+			}
 		})
-		p.counters.Each(func(name string, value int64) {
-			change(func(b []byte) []byte { return appendCounter(b, name, value) })
-		})
-		p.locks.Each(now, func(s lock.State) {
-			change(func(b []byte) []byte { return appendHeld(b, s) })
-		})
-		for party, used := range p.caches.byParty {
-			for cache := range used {
-				change(func(b []byte) []byte { return appendUse(b, party, cache) })
+	})
+}
+
+// each calls f with all that the ledger must hold. The mutex may be given up in f.
+func (p *Primitives) each(f func(party string, last answered, change func(b []byte) []byte)) {
+	now := p.now()
+	changed := func(change func(b []byte) []byte) { f("", answered{}, change) }
+	changed(func(b []byte) []byte { return appendFence(b, p.locks.Fence()) })
+	p.limiters.Each(now, func(id limiter.ID, s limiter.State) {
+		changed(func(b []byte) []byte { return appendBucket(b, id, s) })
+	})
+	p.counters.Each(func(name string, value int64) {
+		changed(func(b []byte) []byte { return appendCounter(b, name, value) })
+	})
+	p.locks.Each(now, func(s lock.State) {
+		changed(func(b []byte) []byte { return appendHeld(b, s) })
+	})
+	for party, used := range p.caches.byParty {
+		for cache := range used {
+			if p.caches.has(party, cache) { // not gone meanwhile
+				changed(func(b []byte) []byte { return appendUse(b, party, cache) })
 			}
 		}
-		for party, last := range p.last {
-			p.buf = appendHead(p.buf[:0], party, last.id, last.reply)
-			add(p.buf)
-		}
-	})
+	}
+	for party, last := range p.last {
+		f(party, last, nil)
+	}
 }

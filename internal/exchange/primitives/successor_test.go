@@ -121,10 +121,7 @@ func TestSnapshot(t *testing.T) {
 	s := newStore(t)
 	a := begin(t, s, now.Now)
 	script(a, &now, func(step string) {
-		a.Primitives.mu.Lock()
-		err := a.snapshot()
-		a.Primitives.mu.Unlock()
-		if err != nil {
+		if err := a.snapshot(); err != nil {
 			t.Fatal(err)
 		}
 		b := begin(t, s, now.Now)
@@ -140,11 +137,13 @@ func TestLedgerStaysSmall(t *testing.T) {
 	var now clock
 	s := newStore(t)
 	a := begin(t, s, now.Now)
-	for i := range 30_000 {
+	name := strings.Repeat("l", op.NameMax)
+	for i := range 15_000 { // 4 MB
 		now.pass(time.Millisecond)
-		a.ask("p1", op.LimiterTake, int64(i+1), op.LimiterBody{Name: "l", Rate: 1e6})
+		a.ask("p1", op.LimiterTake, int64(i+1), op.LimiterBody{Name: name, Rate: 1e6})
+		a.tasks.Wait()
 	}
-	if n := len(s.text()); n > 2<<20 {
+	if n := len(s.text()); n > 1<<20+1024 {
 		t.Fatalf("%d bytes", n)
 	}
 	if b := begin(t, s, now.Now); a.dump() != b.dump() || a.log.Len() > 0 {
@@ -429,7 +428,20 @@ func TestConcurrent(t *testing.T) {
 	for i := range 100 {
 		a.fake.parties = append(a.fake.parties, fmt.Sprint("p", i%8, "-", i/8))
 	}
-	var all sync.WaitGroup
+	stop := make(chan struct{})
+	var all, snapshots sync.WaitGroup
+	snapshots.Go(func() { // all the time
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := a.snapshot(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	var mu sync.Mutex
 	inside := 0
 	for w := range 8 {
@@ -438,6 +450,8 @@ func TestConcurrent(t *testing.T) {
 				party := fmt.Sprint("p", w, "-", i/10)
 				id := int64(i + 1)
 				a.ask(party, op.LimiterTake, id, op.LimiterBody{Name: "l", Rate: 100})
+				a.ask(party, op.LimiterTake, id, op.LimiterBody{Name: "l", Key: fmt.Sprint(w, i), Rate: 0.01})
+				a.ask(party, op.CounterAdd, id, op.CounterBody{Name: fmt.Sprint(w, i/3), Add: int64(i%3) - 1}) // -1, -1, 0
 				a.ask(party, op.CacheUse, id, op.CacheBody{Cache: "u"})
 				a.ask(party, op.CacheDel, id, op.CacheBody{Cache: "u", Key: "k"})
 				body := waitBody("x", w)
@@ -488,12 +502,12 @@ func TestConcurrent(t *testing.T) {
 			t.Fatalf("%+v, %d calls", c, left)
 		}
 	}
-	b := begin(t, s, a.now)
-	a.Primitives.mu.Lock()
-	fence := a.locks.Fence()
-	a.Primitives.mu.Unlock()
-	if c := b.Counts(); c.Locks != 0 || c.Counters != 1 || b.locks.Fence() > fence {
-		t.Fatalf("%+v", c)
+	close(stop)
+	snapshots.Wait()
+	b := begin(t, s, func() time.Duration { return time.Minute })
+	a.Primitives.now = func() time.Duration { return time.Minute }
+	if was, is := a.dump(), b.dump(); was != is {
+		t.Fatalf("%s\nwas\n%s", is, was)
 	}
 }
 
