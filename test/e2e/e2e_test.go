@@ -150,7 +150,12 @@ func TestFirstExample(t *testing.T) { t.Log(show.ReallyUp(t)) }
 func TestOperations(t *testing.T) {
 	t.Run("chat", func(t *testing.T) { t.Log(talk.Chat(t)) })
 	t.Run("agent killed", func(t *testing.T) { t.Log(talk.AgentKilled(t, 3)) })
-	t.Run("bad input", func(t *testing.T) { side(t, talk.BadInput) })
+	for name, cell := range map[string]func(*testing.T) string{
+		"bad input": talk.BadInput, "silence": talk.Silence, "crashes": talk.Crashes, "orders": talk.Orders,
+		"killed from inside": talk.KilledFromInside,
+	} {
+		t.Run(name, func(t *testing.T) { side(t, cell) })
+	}
 	for _, language := range talk.Languages() {
 		t.Run("owner of a lock killed, "+language, func(t *testing.T) {
 			side(t, func(t *testing.T) string { return talk.OwnerKilled(t, language) })

@@ -104,6 +104,10 @@ func TestSoak(t *testing.T) {
 func (tb *table) operations() {
 	tb.cell("chat room in three languages", talk.Chat)
 	tb.cell("bad input to operations", talk.BadInput)
+	tb.cell("a worker that is silent", talk.Silence)
+	tb.cell("a worker that crashes", talk.Crashes)
+	tb.cell("orders of an operator", talk.Orders)
+	tb.cell("killed from inside", talk.KilledFromInside)
 	for _, language := range talk.Languages() {
 		tb.cell("owner of a lock killed: "+language, func(t *testing.T) string { return talk.OwnerKilled(t, language) })
 	}
