@@ -64,6 +64,9 @@ func TestKeysOnlyGrow(t *testing.T) {
 		api.Agent{},
 		api.Done{},
 		api.Failure{},
+		api.SetPort{},
+		api.SetProbe{},
+		api.SessionKey{},
 		event.Event{},
 	} {
 		have = append(have, keysOf(reflect.TypeOf(v), seen)...)

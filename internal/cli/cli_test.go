@@ -74,7 +74,7 @@ func prepare(env *testscript.Env) error {
 			return err
 		}
 		env.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-		l.Close()
+		defer l.Close() // not before each has one of its own
 	}
 	env.Defer(func() {
 		roots := agent.Roots{State: root + "/s", Runtime: root + "/r"}
