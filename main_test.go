@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -21,14 +20,10 @@ import (
 	"github.com/muster-run/muster/peer"
 	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/worker"
-	"github.com/muster-run/muster/worker/web"
 )
 
-// What the test binary is, as a worker and as a program with a pool of its own.
-const (
-	roleVar    = "MUSTER_TEST_ROLE"
-	addressVar = "MUSTER_TEST_ADDRESS"
-)
+// roleVar is what the test binary is, as a worker and as a program with a pool of its own.
+const roleVar = "MUSTER_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	switch {
@@ -43,7 +38,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// work is the worker: an HTTP server, and operations.
+// work is the worker: it answers what it is asked.
 func work(ctx context.Context, w *worker.Worker) error {
 	switch os.Getenv(roleVar) {
 	case "broken":
@@ -66,21 +61,11 @@ func work(ctx context.Context, w *worker.Worker) error {
 	w.Handle("kill", func(ctx context.Context, _ *peer.Request) (any, error) {
 		return nil, w.Request(ctx, "", "kill", map[string]any{"reason": "enough", "exit_code": 7}, nil)
 	})
-	address := os.Getenv(addressVar)
-	if address == "" {
-		if err := w.Ready(); err != nil {
-			return err
-		}
-		<-ctx.Done()
-		return nil
-	}
-	l, err := w.Listen("tcp", address)
-	if err != nil {
+	if err := w.Ready(); err != nil {
 		return err
 	}
-	return w.Serve(l, web.Polite(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "release=%s pid=%d\n", os.Getenv("RELEASE"), os.Getpid())
-	})}))
+	<-ctx.Done()
+	return nil
 }
 
 // options run this test binary without output; more changes them.

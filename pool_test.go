@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,83 +15,10 @@ import (
 	"time"
 
 	"github.com/muster-run/muster"
-	"github.com/muster-run/muster/event"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/peer"
 	"github.com/muster-run/muster/spec"
-	"github.com/muster-run/muster/test/load"
 )
-
-// freeAddr is an address on a loopback network of its own.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", fmt.Sprintf("127.%d.%d.7:0", 10+os.Getpid()%40, 1+os.Getpid()%200))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// serving has the workers serve HTTP.
-func serving(addr string, more func(*muster.Options)) func(*muster.Options) {
-	return func(o *muster.Options) {
-		o.Listen = []string{addr}
-		o.App.Ready.Mode = spec.ReadyAuto
-		o.App.Env = map[string]string{addressVar: addr, "RELEASE": "1"}
-		if more != nil {
-			more(o)
-		}
-	}
-}
-
-// A pool serves, is reloaded and scaled under load without losing a request, and leaves
-// nothing behind.
-func TestPool(t *testing.T) {
-	for _, balance := range []spec.Balance{"", spec.BalanceRoundRobin, spec.BalanceLeast} {
-		t.Run("balance "+string(balance), func(t *testing.T) {
-			addr := freeAddr(t)
-			p := started(t, serving(addr, func(o *muster.Options) { o.App.Balance = balance }))
-			before := pids(p)
-			if len(before) != 2 || p.Status().Status != event.Healthy {
-				t.Fatalf("%+v", p.Status())
-			}
-			run := load.Start(load.Options{Addr: addr, Fresh: 8, Kept: 8})
-			defer run.Stop()
-			if err := p.Reload(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			after := pids(p)
-			for slot, pid := range before {
-				if after[slot] == pid || alive(pid) {
-					t.Errorf("worker #%d is still pid %d", slot, pid)
-				}
-			}
-			if err := p.Scale(t.Context(), 3); err != nil || len(pids(p)) != 3 {
-				t.Error(err, pids(p))
-			}
-			app := p.App()
-			app.Env["RELEASE"] = "2"
-			if err := p.Apply(t.Context(), app); err != nil {
-				t.Error(err)
-			}
-			run.Mark()
-			eventually(t, "an answer of each new worker", func() bool { return len(run.Report().PIDs()) == 3 })
-			if end := run.Stop(); end.Lost() > 0 || !slices.Equal(end.Releases(), []string{"2"}) {
-				t.Error(end, end.Releases())
-			}
-			last := pids(p)
-			if err := p.Stop(t.Context()); err != nil {
-				t.Error(err)
-			}
-			for _, pid := range last {
-				if alive(pid) {
-					t.Errorf("pid %d is left", pid)
-				}
-			}
-		})
-	}
-}
 
 // Workers are replaced, whatever they die of.
 func TestWorkerIsReplaced(t *testing.T) {

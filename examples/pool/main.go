@@ -19,8 +19,8 @@ import (
 	"github.com/muster-run/muster/worker/web"
 )
 
-// release is set at build: -ldflags "-X main.release=2".
-var release = "1"
+// version is set at build: -ldflags "-X main.version=2".
+var version = "1"
 
 func main() {
 	if worker.IsWorker() {
@@ -98,6 +98,6 @@ func serve(_ context.Context, w *worker.Worker) error {
 			http.Error(rw, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintf(rw, "visit %d, release=%s pid=%d\n", n, release, os.Getpid())
+		fmt.Fprintf(rw, "visit %d, release=%s pid=%d\n", n, version, os.Getpid())
 	})}))
 }
