@@ -136,6 +136,7 @@ func TestCacheDoubt(t *testing.T) {
 	fill(t, c, "a")
 	a.op(op.AgentNew, nil)
 	eventually(t, "empty after another agent", func() bool { return !has(c, "a") })
+	a.next(op.Hello)
 	if b := decodeBody[op.CacheBody](t, a.next(op.CacheUse)); b.Cache != "c" {
 		t.Errorf("used again: %+v", b)
 	}

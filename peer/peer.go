@@ -84,7 +84,6 @@ type Peer struct {
 	ended  atomic.Pointer[fault.Fault]
 
 	asked   asked
-	hello   *pending
 	welcome chan struct{} // closed when me is set
 	me      atomic.Pointer[Welcome]
 
@@ -116,17 +115,15 @@ func New(w Wire, o Options) *Peer {
 	return p
 }
 
-// sayHello is the first frame of every Peer. Its answer is waited for as long as it
+// sayHello is the first frame of every Peer to every agent. Its answer is waited for as long as it
 // takes: the agent may just be being replaced.
 func (p *Peer) sayHello() {
 	body, err := json.Marshal(op.HelloBody{SDK: p.o.SDK})
 	if err != nil { // one string
 		return
 	}
-	p.hello, err = p.begin(op.Frame{Cmd: op.CmdOp, Op: op.Hello, Within: op.WithinMax.Milliseconds(), Body: body}, p.welcomed)
-	if err != nil {
-		p.hello = nil // the wire has ended, and receive will say so
-	}
+	// An error says that the wire has ended: receive tells that, too.
+	_, _ = p.begin(op.Frame{Cmd: op.CmdOp, Op: op.Hello, Within: op.WithinMax.Milliseconds(), Body: body}, p.welcomed)
 }
 
 // welcomed takes the answer to hello.

@@ -122,6 +122,11 @@ func (a *asked) end(why *fault.Fault) {
 	}
 }
 
+// has says whether an operation is under way.
+func (a *asked) has(opName string) bool {
+	return len(a.some(func(q *pending) bool { return q.frame.Op == opName })) > 0
+}
+
 // some are the requests under way for which ok holds, in the order they were sent.
 func (a *asked) some(ok func(*pending) bool) []*pending {
 	a.mu.Lock()

@@ -102,6 +102,9 @@ func (p *Peer) renew(f op.Frame) {
 			q.fail(fault.New(fault.AgentReplaced, "another agent has taken over before %s was answered", q.frame.Op))
 		}
 	}
+	if !p.asked.has(op.Hello) { // else it is the first that is asked again
+		p.sayHello()
+	}
 	p.askAgain()
 	p.caches.useAgain(p)
 	if p.o.OnAgent != nil {

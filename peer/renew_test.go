@@ -29,6 +29,7 @@ func TestAgentNew(t *testing.T) {
 	if i := receive(t, agents); i.Agent != 42 || i.Epoch != 2 {
 		t.Errorf("told of %+v", i)
 	}
+	a.next(op.Hello)
 	for _, want := range []op.Frame{addFrame, listenFrame} {
 		if f := a.next(want.Op); f.ID != want.ID || !f.Again {
 			t.Errorf("asked again with %s, want ID %d", f.Append(nil), want.ID)

@@ -172,10 +172,20 @@ func churn(t *testing.T, e *Exchange, slot, round int) {
 	seat.Store(&s)
 	s.Ready(1, true)
 	frames := []op.Frame{
-		{Op: op.Hello}, {Op: op.Subscribe, Body: raw(`{"channel":"c"}`)}, {Op: op.Subscribe, Body: raw(`{"channel":"c","queue":"q"}`)},
-		{Op: op.Listen, Body: raw(`{"ops":["*"]}`)}, {Op: op.AddCommands, Body: raw(`{"commands":[{"name":"x"}]}`)},
-		{Op: op.Publish, Body: raw(`{"channel":"c","message":1}`)}, {Op: "x", To: "web"}, {Op: "x", To: "web", All: true, Within: 3}, {Op: "z"},
-		{Op: "later"}, {Op: "soon"}, {Op: op.Unsubscribe, Body: raw(`{"channel":"c"}`)}, {Op: op.Peers}, {Op: op.Commands},
+		{Op: op.Hello},
+		{Op: op.Subscribe, Body: raw(`{"channel":"c"}`)},
+		{Op: op.Subscribe, Body: raw(`{"channel":"c","queue":"q"}`)},
+		{Op: op.Listen, Body: raw(`{"ops":["*"]}`)},
+		{Op: op.AddCommands, Body: raw(`{"commands":[{"name":"x"}]}`)},
+		{Op: op.Publish, Body: raw(`{"channel":"c","message":1}`)},
+		{Op: "x", To: "web"},
+		{Op: "x", To: "web", All: true, Within: 3},
+		{Op: "z"},
+		{Op: "later"},
+		{Op: "soon"},
+		{Op: op.Unsubscribe, Body: raw(`{"channel":"c"}`)},
+		{Op: op.Peers},
+		{Op: op.Commands},
 	}
 	for i, f := range frames {
 		f.Cmd, f.ID = op.CmdOp, int64(i+1)
@@ -209,8 +219,17 @@ func lives(t *testing.T, random *rand.Rand, steps int) {
 		list, ends[p] = append(list, p), map[int64]int{}
 	}
 	frames := []op.Frame{
-		{Op: "x", To: "web"}, {Op: "x", To: "web#1"}, {Op: "x", To: "all", All: true}, {Op: "x", To: "web", All: true, Within: -1}, {Op: "asked"}, {Op: "never"},
-		{Op: op.Peers}, {Op: "none"}, {Op: "x", To: "none"}, {Op: "x", To: "web", Hops: 99}, {Op: "x", To: "web", Within: 50},
+		{Op: "x", To: "web"},
+		{Op: "x", To: "web#1"},
+		{Op: "x", To: "all", All: true},
+		{Op: "x", To: "web", All: true, Within: -1},
+		{Op: "asked"},
+		{Op: "never"},
+		{Op: op.Peers},
+		{Op: "none"},
+		{Op: "x", To: "none"},
+		{Op: "x", To: "web", Hops: 99},
+		{Op: "x", To: "web", Within: 50},
 	}
 	held := map[*fake][]op.Frame{}
 	for range steps {

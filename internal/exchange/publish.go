@@ -80,13 +80,19 @@ func (e *Exchange) publish(p publication) (told op.Receivers) {
 	defer e.leave()
 	e.counts.Published++
 	t := e.topics[p.channel]
-	if t == nil || e.closed {
+	if e.closed || t == nil && len(e.handover.left) == 0 {
 		return told
 	}
 	if p.name == "" {
 		p.name = op.Message
 	}
 	f := e.from(p.by, op.Frame{Cmd: op.CmdOp, Op: p.name, Channel: p.channel, Hops: p.hops, Body: p.body})
+	if len(e.handover.left) > 0 {
+		told.Receivers += e.handover.late.Keep(e.handover.left, f, func(queue string) bool { return t != nil && t.queues[queue] != nil })
+	}
+	if t == nil {
+		return told
+	}
 	if len(t.plain) > 0 {
 		data := f.Append(nil)
 		for _, s := range t.plain {

@@ -18,6 +18,7 @@ const handoverMax = 5 * time.Second
 type handover struct {
 	left   kept.Table  // not there yet
 	parked []*errand   // requests that wait for one of them
+	late   kept.Late   // publications likewise
 	timer  *time.Timer // ends it; nil: there is none
 	over   bool
 }
@@ -63,6 +64,7 @@ func (e *Exchange) reinstate(s *seat) {
 		e.offer(s, cmd)
 	}
 	e.post(s, line.Parcel{Data: musters(op.AgentNew, mustJSON(op.AgentBody{Agent: e.o.Agent, Epoch: e.o.Epoch})).Append(nil)})
+	e.handover.late.For(k, func(frame []byte) { e.message(s, frame) })
 	e.changed()
 }
 
@@ -98,6 +100,7 @@ func (e *Exchange) Settle() {
 		e.unwritten(nil, e.append(kept.Record{ID: id, Do: kept.DoGone, Name: k.Hello.Name}))
 	}
 	clear(e.handover.left)
+	e.handover.late.Drop()
 	e.retry()
 }
 
@@ -106,6 +109,7 @@ func (e *Exchange) handedOver() {
 	e.mu.Lock()
 	defer e.leave()
 	e.handover.over = true
+	e.handover.late.Drop()
 	if !e.closed {
 		e.retry()
 	}

@@ -239,6 +239,37 @@ func TestWaitingForThoseWhoComeBack(t *testing.T) {
 	})
 }
 
+// What is published while some are not back yet reaches them, too, and in order.
+func TestPublishedMeanwhile(t *testing.T) {
+	l := &paper{}
+	e := newExchange(t, l)
+	for i := range 3 {
+		worker(t, e, "web", i).subscribe("room", "")
+	}
+	e.Close()
+	e = newExchange(t, l)
+	defer e.Close()
+	a := adopted(t, e, "web", 0)
+	a.gets(op.AgentNew)
+	a.must(op.Hello, nil)
+	var told op.Receivers
+	a.read(a.must(op.Publish, op.PublishBody{Channel: "room", Message: raw(`1`)}), &told)
+	if told.Receivers != 2 {
+		t.Errorf("%+v", told)
+	}
+	b := adopted(t, e, "web", 1)
+	b.gets(op.AgentNew)
+	e.Settle() // the third is dead
+	e.Publish("room", "", raw(`2`))
+	for _, want := range []string{"1", "2"} {
+		if f := b.gets(op.Message); string(f.Body) != want {
+			t.Errorf("%s, want %s", f.Body, want)
+		}
+	}
+	late := adopted(t, e, "web", 2)
+	late.nothing()
+}
+
 func TestSettle(t *testing.T) {
 	l := &paper{}
 	e := newExchange(t, l)
@@ -274,8 +305,12 @@ func TestBadLedgers(t *testing.T) {
 	l.err = errors.New("no space")
 	b.fails(op.Frame{Op: op.Hello}, fault.Internal)
 	for _, f := range []op.Frame{
-		{Op: op.Subscribe, Body: raw(`{"channel":"c"}`)}, {Op: op.Listen, Body: raw(`{"ops":["x"]}`)}, {Op: op.AddCommands, Body: raw(`{"commands":[{"name":"x"}]}`)},
-		{Op: op.Unsubscribe, Body: raw(`{"channel":"kept"}`)}, {Op: op.Unlisten, Body: raw(`{"ops":["kept"]}`)}, {Op: op.DelCommands, Body: raw(`{"commands":[{"name":"kept"}]}`)},
+		{Op: op.Subscribe, Body: raw(`{"channel":"c"}`)},
+		{Op: op.Listen, Body: raw(`{"ops":["x"]}`)},
+		{Op: op.AddCommands, Body: raw(`{"commands":[{"name":"x"}]}`)},
+		{Op: op.Unsubscribe, Body: raw(`{"channel":"kept"}`)},
+		{Op: op.Unlisten, Body: raw(`{"ops":["kept"]}`)},
+		{Op: op.DelCommands, Body: raw(`{"commands":[{"name":"kept"}]}`)},
 	} {
 		a.fails(f, fault.Internal)
 	}

@@ -11,7 +11,8 @@ func TestTable(t *testing.T) {
 	hello := Record{ID: "a", Do: DoHello, Name: "web#1", App: "web", Role: "web", Tags: []string{"x"}, Slot: 1}
 	t1 := Table{}
 	for _, r := range []Record{
-		{ID: "a", Do: DoSubscribe, Channel: "too early"}, hello, hello,
+		{ID: "a", Do: DoSubscribe, Channel: "too early"},
+		hello, hello,
 		{ID: "a", Do: DoSubscribe, Channel: "c"},
 		{ID: "a", Do: DoSubscribe, Channel: "c", Queue: "q"},
 		{ID: "a", Do: DoSubscribe, Channel: "d"},

@@ -50,8 +50,14 @@ func FuzzParse(f *testing.F) {
 
 func TestChannels(t *testing.T) {
 	for _, tc := range []struct{ name, app, want string }{
-		{"room", "web", "room"}, {":room", "web", "web:room"}, {"a:b", "", "a:b"}, {":", "web", "web:"},
-		{"", "web", ""}, {":room", "", ""}, {"a\nb", "web", ""}, {string(make([]byte, 300)), "web", ""},
+		{"room", "web", "room"},
+		{":room", "web", "web:room"},
+		{"a:b", "", "a:b"},
+		{":", "web", "web:"},
+		{"", "web", ""},
+		{":room", "", ""},
+		{"a\nb", "web", ""},
+		{string(make([]byte, 300)), "web", ""},
 	} {
 		got, f := Channel(tc.name, tc.app)
 		if got != tc.want || (f == nil) != (tc.want != "") || f != nil && f.Code != fault.Usage {
