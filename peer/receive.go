@@ -102,21 +102,22 @@ func (p *Peer) renew(f op.Frame) {
 			q.fail(fault.New(fault.AgentReplaced, "another agent has taken over before %s was answered", q.frame.Op))
 		}
 	}
+	under := p.asked.some(func(*pending) bool { return true })
 	if !p.asked.has(op.Hello) { // else it is the first that is asked again
 		p.sayHello()
 	}
-	p.askAgain()
+	p.askAgain(under)
 	p.caches.useAgain(p)
 	if p.o.OnAgent != nil {
 		go p.guard("OnAgent", func() { p.o.OnAgent(info) })
 	}
 }
 
-// askAgain sends again what is under way, and nothing else meanwhile.
-func (p *Peer) askAgain() {
+// askAgain sends again what was under way, and nothing else meanwhile.
+func (p *Peer) askAgain(under []*pending) {
 	p.asked.order.Lock()
 	defer p.asked.order.Unlock()
-	for _, q := range p.asked.some(func(*pending) bool { return true }) {
+	for _, q := range under {
 		f := q.frame
 		f.ID, f.Again = q.id, true
 		if err := p.put(f); err != nil {
