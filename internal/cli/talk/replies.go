@@ -11,7 +11,9 @@ func Replied(r api.Replies) (out api.Outcome) {
 	for _, reply := range r.Replies {
 		app, _, _ := strings.Cut(reply.From, "#")
 		result := api.Result{App: app, Worker: reply.From, PID: reply.PID, Fault: reply.Fault}
-		if reply.Fault == nil {
+		if reply.Fault != nil {
+			result.Fault = reply.Fault.At(reply.From)
+		} else {
 			result.Text = "no content"
 			if len(reply.Body) > 0 {
 				result.Text = string(reply.Body)
