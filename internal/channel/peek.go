@@ -107,9 +107,9 @@ func (in *incoming) peek(fd int) error {
 
 func peek(fd int, p []byte) (n int, flagged bool, err error) {
 	for {
-		n, _, flags, _, err := unix.Recvmsg(fd, p, nil, unix.MSG_DONTWAIT|unix.MSG_PEEK)
+		n, _, flags, err := rawRecvmsg(fd, p, nil, unix.MSG_PEEK)
 		if !errors.Is(err, unix.EINTR) {
-			return max(n, 0), flags&unix.MSG_CTRUNC != 0, err
+			return n, flags&unix.MSG_CTRUNC != 0, err
 		}
 	}
 }

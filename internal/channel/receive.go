@@ -219,7 +219,7 @@ func (in *incoming) room() {
 // recvmsg takes bytes and what comes with them.
 func (in *incoming) recvmsg(fd int, p []byte) (n int, got rights, err error) {
 	for {
-		n, oobn, flags, _, err := unix.Recvmsg(fd, p, in.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, oobn, flags, err := rawRecvmsg(fd, p, in.oob, unix.MSG_CMSG_CLOEXEC)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

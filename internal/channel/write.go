@@ -54,6 +54,20 @@ func (p *parcel) advance(n int) {
 // sendmsg sends the next bytes, and the descriptors on the first of a frame. n is
 // positive or there is an error.
 func sendmsg(fd int, p *parcel) (n int, err error) {
+	for {
+		if !p.begun && len(p.fds) > 0 || p.size() > rawMax {
+			n, err = sendWithFDs(fd, p)
+		} else {
+			n, err = rawSendmsg(fd, p.data, p.end)
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// sendWithFDs is one sendmsg of what is large, or has descriptors.
+func sendWithFDs(fd int, p *parcel) (n int, err error) {
 	var oob []byte
 	if !p.begun && len(p.fds) > 0 {
 		oob = unix.UnixRights(p.fds...)
@@ -64,12 +78,7 @@ func sendmsg(fd int, p *parcel) (n int, err error) {
 			bufs = append(bufs, b)
 		}
 	}
-	for {
-		n, err = unix.SendmsgBuffers(fd, bufs, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-		if !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
+	return unix.SendmsgBuffers(fd, bufs, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 }
 
 // wait says that a frame can be sent later.
