@@ -69,19 +69,20 @@ func (o *Operations) Console(ctx context.Context, order api.ConsoleOrder) (api.C
 	if err != nil {
 		return api.ConsolePlace{}, consoleFault(order.Worker, fault.From(err))
 	}
-	for _, a := range answers {
-		if a.Fault != nil {
-			return api.ConsolePlace{}, consoleFault(order.Worker, a.Fault)
-		}
-		var place op.ConsolePlace
-		if len(a.Body) > 0 && !order.Close {
-			if err := json.Unmarshal(a.Body, &place); err != nil {
-				return api.ConsolePlace{}, fault.New(fault.ConsoleFailed, "%s does not say where its console is: %w", order.Worker, err)
-			}
-		}
-		return api.ConsolePlace(place), nil
+	if len(answers) == 0 {
+		return api.ConsolePlace{}, fault.New(fault.ConsoleFailed, "%s did not answer", order.Worker)
 	}
-	return api.ConsolePlace{}, fault.New(fault.ConsoleFailed, "%s did not answer", order.Worker)
+	a := answers[0]
+	if a.Fault != nil {
+		return api.ConsolePlace{}, consoleFault(order.Worker, a.Fault)
+	}
+	var place op.ConsolePlace
+	if len(a.Body) > 0 && !order.Close {
+		if err := json.Unmarshal(a.Body, &place); err != nil {
+			return api.ConsolePlace{}, fault.New(fault.ConsoleFailed, "%s does not say where its console is: %w", order.Worker, err)
+		}
+	}
+	return api.ConsolePlace(place), nil
 }
 
 func consoleFault(worker string, f *fault.Fault) *fault.Fault {

@@ -108,7 +108,10 @@ func (t *Table) bucket(id ID, at moment) (*bucket, error) {
 		return b, nil
 	}
 	// Two for each new one: what a flood has left goes as fast as others come.
-	more := t.dropIdle(at) && t.dropIdle(at)
+	more := t.dropIdle(at)
+	if more {
+		more = t.dropIdle(at)
+	}
 	for len(t.buckets) >= t.max {
 		if !more {
 			return nil, fault.New(fault.TableFull, "%d limiters are in use, each with tokens missing", len(t.buckets))
