@@ -261,7 +261,9 @@ func (a *Agent) buildStarter() (process.Store, error) {
 }
 
 func (a *Agent) buildControl() error {
-	a.metrics = metrics.New(metrics.Options{Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels, Doors: a.doors})
+	a.metrics = metrics.New(metrics.Options{
+		Status: a.Status, Hub: a.events, Output: a.outputs, Channels: a.channels, Doors: a.doors, Operations: a.countOperations,
+	})
 	var err error
 	a.server, err = control.New(control.Options{
 		Status: a.Status, Apply: a, Life: a.supervisor, Pools: a.supervisor, Set: a.supervisor, SessionKey: a.SessionKey, Launch: a.supervisor.Launch,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/internal/metrics"
 	"github.com/muster-run/muster/internal/notifier"
 	"github.com/muster-run/muster/internal/operations"
 	"github.com/muster-run/muster/internal/process"
@@ -35,6 +36,26 @@ func (a *Agent) beginOperations() {
 	a.operations.Begin(operations.Home{
 		Apps: a.supervisor, Status: a.Status, StopApp: a.stopApp, StopAgent: a.stopAgent, ReloadConfig: a.loadAnew,
 	})
+}
+
+// countOperations is for the metrics.
+func (a *Agent) countOperations() metrics.Operations {
+	all := a.operations.Counts()
+	x, p := all.Exchange, all.Primitives
+	return metrics.Operations{
+		Parties: x.Parties, Joined: x.Joined, Damaged: all.Damaged,
+		InUse: map[string]int{
+			"subscriptions": x.Subscriptions, "listens": x.Listens, "commands": x.Commands, "requests": x.UnderWay,
+			"limiters": p.Limiters, "locks": p.Locks, "lock_waiters": p.Waiting, "counters": p.Counters, "caches": p.CacheUses,
+		},
+		Ended: map[string]uint64{
+			"answered": x.Answered, "refused": x.Refused, "deadline": x.Deadlines, "cancelled": x.Cancelled, "gone": x.PeersGone,
+		},
+		Heard: map[string]uint64{
+			"all": x.Heard, "served": x.Served, "published": x.Published, "bad": x.Bad, "failed": x.Panics, "unknown": x.Unknown, "late": x.Late, "doubtful": x.Doubtful,
+		},
+		Sent: map[string]uint64{"passed": x.Passed, "received": x.Received, "replies": x.Replies, "missed": x.Missed, "lost": x.Lost},
+	}
 }
 
 // loadAnew reads the configuration and applies it; one that is not valid changes

@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"strings"
 	"time"
 
 	"github.com/muster-run/muster/fault"
@@ -9,9 +8,6 @@ import (
 	"github.com/muster-run/muster/internal/exchange/line"
 	"github.com/muster-run/muster/internal/op"
 )
-
-// errorMax is how much of each text of a party's error is passed on, in bytes.
-const errorMax = 16 << 10
 
 // mode is what a request wants of those who are asked.
 type mode int
@@ -128,8 +124,20 @@ func (e *Exchange) refuse(x *errand, why *fault.Fault) { e.refuseFor(x, "", why)
 // refuseFor ends it with a reason that concerns one party.
 func (e *Exchange) refuseFor(x *errand, from string, why *fault.Fault) {
 	e.counts.Refused++
+	e.fail(x, from, why)
+}
+
+// fail ends a request, of which it is counted already why.
+func (e *Exchange) fail(x *errand, from string, why *fault.Fault) {
 	e.finish(x, true)
 	e.reply(x, op.Frame{From: from, Error: op.ErrorOf(why)})
+}
+
+// answered ends a request with a party's reply.
+func (e *Exchange) answered(x *errand, f op.Frame) {
+	e.counts.Answered++
+	e.finish(x, false)
+	e.reply(x, f)
 }
 
 // cancel ends a request that nobody waits for any more.
@@ -154,7 +162,7 @@ func (e *Exchange) hearReply(s *seat, f op.Frame) {
 		return
 	}
 	x := a.x
-	answer := op.Frame{From: s.p.Name, PID: s.pid, Body: f.Body, Error: shorter(f.Error), More: f.More}
+	answer := op.Frame{From: s.p.Name, PID: s.pid, Body: f.Body, Error: f.Error.Short(), More: f.More}
 	if f.More {
 		if x.mode == first {
 			e.choose(x, a.leg)
@@ -175,18 +183,8 @@ func (e *Exchange) hearReply(s *seat, f op.Frame) {
 		kept := answer // so that answer itself needs no memory of its own
 		x.last = &kept
 	default:
-		e.finish(x, false)
-		e.reply(x, answer)
+		e.answered(x, answer)
 	}
-}
-
-// shorter cuts off what is too long of an error, so that the frame can be read.
-func shorter(err *op.Error) *op.Error {
-	if err == nil || len(err.Code)+len(err.Text)+len(err.Fix) <= errorMax {
-		return err
-	}
-	cut := func(text string, limit int) string { return strings.ToValidUTF8(text[:min(len(text), limit)], "") }
-	return &op.Error{Code: fault.Code(cut(string(err.Code), op.NameMax)), Text: cut(err.Text, errorMax), Fix: cut(err.Fix, errorMax)}
 }
 
 // choose makes the request one to a single party, which has begun to reply. The others
@@ -214,8 +212,10 @@ func (e *Exchange) legEnds(a assignment, why *fault.Fault) {
 		e.gathered(x)
 	case x.open > 0: // other listeners may still reply
 	case x.last != nil:
-		e.finish(x, false)
-		e.reply(x, *x.last)
+		e.answered(x, *x.last)
+	case why.Code == fault.PeerGone:
+		e.counts.PeersGone++
+		e.fail(x, l.to.p.Name, why)
 	default:
 		e.refuseFor(x, l.to.p.Name, why)
 	}
@@ -233,6 +233,9 @@ func (e *Exchange) gathered(x *errand) {
 	if x.open > 0 {
 		return
 	}
+	if time.Now().Before(x.due) { // else its deadline is counted
+		e.counts.Answered++
+	}
 	e.finish(x, true)
 	e.reply(x, op.Frame{Body: mustJSON(op.Gathered{Asked: len(x.legs), Replied: x.replied, Missing: x.missing})})
 }
@@ -242,7 +245,7 @@ func (e *Exchange) late(x *errand) {
 	e.counts.Deadlines++
 	switch {
 	case x.wish != nil:
-		e.refuse(x, fault.New(fault.Deadline, "nobody whom %q matches was ready to be asked before the deadline", x.wish.f.To))
+		e.fail(x, "", fault.New(fault.Deadline, "nobody whom %q matches was ready to be asked before the deadline", x.wish.f.To))
 	case x.mode == each:
 		for _, l := range x.legs {
 			if l.open {
@@ -252,7 +255,7 @@ func (e *Exchange) late(x *errand) {
 		x.open = 0
 		e.gathered(x)
 	case x.call != nil:
-		e.refuse(x, fault.New(fault.Deadline, "muster has not answered %s before the deadline", x.op))
+		e.fail(x, "", fault.New(fault.Deadline, "muster has not answered %s before the deadline", x.op))
 	default:
 		who := "listeners"
 		for _, l := range x.legs {
@@ -260,6 +263,6 @@ func (e *Exchange) late(x *errand) {
 				who = l.to.p.Name
 			}
 		}
-		e.refuseFor(x, who, fault.New(fault.Deadline, "no reply of %s to %s before the deadline", who, x.op))
+		e.fail(x, who, fault.New(fault.Deadline, "no reply of %s to %s before the deadline", who, x.op))
 	}
 }

@@ -211,13 +211,15 @@ type Counts struct {
 	// Heard are frames of parties; Bad of them could not be read or made no sense.
 	Heard, Bad uint64
 	// Served are operations of muster's own; Passed frames on to parties (each
-	// receiver counts), Replies on to askers; Published messages.
-	Served, Passed, Replies, Published uint64
+	// receiver counts), Replies on to askers; Published messages,
+	// Received the places where those, and what was told, arrived.
+	Served, Passed, Replies, Published, Received uint64
 	// Late replies nobody waited for any more; Unknown operations nobody dealt with, or
 	// was there to hear.
 	Late, Unknown uint64
-	// Refused requests, told by a code; Deadlines, Cancelled and PeersGone ended others.
-	Refused, Deadlines, Cancelled, PeersGone uint64
+	// Answered requests to parties; Refused ones, told by a code; Deadlines, Cancelled
+	// and PeersGone ended others.
+	Answered, Refused, Deadlines, Cancelled, PeersGone uint64
 	// Missed messages found no room at their receivers, who are told (gap); Lost
 	// replies found none, or like other frames a receiver that was gone.
 	Missed, Lost uint64

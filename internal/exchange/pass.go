@@ -137,6 +137,7 @@ func (e *Exchange) tell(s *seat, r *route, f op.Frame) op.Receivers {
 // count notes a receiver, or one that has missed it.
 func (e *Exchange) count(told *op.Receivers, to *seat, ok bool) {
 	if ok {
+		e.counts.Received++
 		told.Receivers++
 		return
 	}

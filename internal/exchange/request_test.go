@@ -33,9 +33,47 @@ func TestRequestAndReply(t *testing.T) {
 	if r := a.reply(id); r.Error == nil || r.Error.Code != "E-MINE" || r.Error.Text != "no" {
 		t.Errorf("refused: %+v", r)
 	}
-	if c := e.Counts(); c.UnderWay != 0 || c.Replies < 4 {
+	if c := e.Counts(); c.UnderWay != 0 || c.Replies < 4 || c.Answered != 2 || c.Refused != 0 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// Every request ends in one way, and is counted there only.
+func TestOutcomesAreCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newExchange(t)
+		defer e.Close()
+		a, b, c := worker(t, e, "web", 0), worker(t, e, "jobs", 0), worker(t, e, "jobs", 1)
+		outcomes := func() [5]uint64 {
+			c := e.Counts()
+			return [5]uint64{c.Answered, c.Refused, c.Deadlines, c.Cancelled, c.PeersGone}
+		}
+		want := outcomes()
+		ends := func(what string, i int, f op.Frame, do func()) {
+			t.Helper()
+			id := a.ask(f)
+			do()
+			if i == 3 {
+				a.say(op.Frame{Cmd: op.CmdCancel, ID: id})
+			} else {
+				for a.reply(id).More {
+				}
+			}
+			want[i]++
+			if got := outcomes(); got != want {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		nothing := func() {}
+		ends("answered", 0, op.Frame{Op: "x", To: "jobs#0"}, func() { b.answer(b.gets("x"), `1`) })
+		ends("gathered", 0, op.Frame{Op: "x", To: "jobs", All: true}, func() { b.answer(b.gets("x"), `1`); c.answer(c.gets("x"), `2`) })
+		ends("nobody", 1, op.Frame{Op: "x", To: "none"}, nothing)
+		ends("late", 2, op.Frame{Op: "x", To: "jobs#0", Within: 50}, nothing)
+		ends("gathered late", 2, op.Frame{Op: "x", To: "jobs", All: true, Within: 50}, nothing)
+		ends("cancelled", 3, op.Frame{Op: "y", To: "jobs#0"}, nothing)
+		ends("one of two gone", 0, op.Frame{Op: "z", To: "jobs", All: true}, func() { b.answer(b.gets("z"), `1`); c.seat.Gone() })
+		ends("gone", 4, op.Frame{Op: "z", To: "jobs#0"}, func() { b.gets("z"); b.seat.Gone() })
+	})
 }
 
 func TestOfSeveralTheLeastBusyIsAskedInTurn(t *testing.T) {
@@ -281,7 +319,7 @@ func TestTooLarge(t *testing.T) {
 	id = a.ask(op.Frame{Op: "x", To: "jobs"})
 	long := strings.Repeat("ä", op.BodyMax/3)
 	b.say(op.Frame{Cmd: op.CmdReply, ID: b.gets("x").ID, Error: &op.Error{Code: "E-MINE", Text: "x" + long, Fix: long[:100]}})
-	if r := a.reply(id); r.Error == nil || r.Error.Code != "E-MINE" || len(r.Error.Text) != errorMax-1 || r.Error.Fix != long[:100] {
+	if r := a.reply(id); r.Error == nil || r.Error.Code != "E-MINE" || len(r.Error.Text) != op.ErrorMax-1 || r.Error.Fix != long[:100] {
 		t.Errorf("%.200v", r)
 	}
 	if c := e.Counts(); c.UnderWay != 0 || c.Bad != 5 {

@@ -128,7 +128,6 @@ func (s *seat) Gone() {
 		e.cancel(x)
 	}
 	for _, a := range s.serving {
-		e.counts.PeersGone++
 		e.legEnds(a, fault.New(fault.PeerGone, "%s has ended before it replied", s.p.Name))
 	}
 	e.changed()

@@ -33,6 +33,8 @@ type Options struct {
 	// Doors is called at each scrape for the listeners whose connections muster
 	// deals or guards; nil: they are not reported.
 	Doors func() []Door
+	// Operations is called at each scrape; nil: they are not reported.
+	Operations func() Operations
 }
 
 // Door counts the connections of a listener since the agent started, or the app.
@@ -73,13 +75,14 @@ type Metrics struct {
 	seq     uint64            // of the last event seen
 	events  map[string]uint64 // by type
 	reloads map[[2]string]uint64
+	notes   map[[2]string]uint64 // by notifier and outcome
 }
 
 // New makes Metrics with a registry of their own.
 func New(o Options) *Metrics {
 	m := &Metrics{
 		opts: o, registry: prometheus.NewRegistry(),
-		events: map[string]uint64{}, reloads: map[[2]string]uint64{},
+		events: map[string]uint64{}, reloads: map[[2]string]uint64{}, notes: map[[2]string]uint64{},
 	}
 	m.registry.MustRegister(m, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -135,14 +138,30 @@ func (m *Metrics) see(e event.Event) {
 	defer m.mu.Unlock()
 	m.seq = e.Seq
 	m.events[e.Type]++
-	r, ok := e.Data.(event.Reload)
-	if !ok {
-		return
+	switch d := e.Data.(type) {
+	case event.Reload:
+		m.reloaded(e.App, d.Phase)
+	case event.Notified:
+		m.notified(d)
 	}
-	switch r.Phase {
+}
+
+func (m *Metrics) reloaded(app string, phase event.ReloadPhase) {
+	switch phase {
 	case event.ReloadDone, event.ReloadFailed, event.ReloadAborted:
-		m.reloads[[2]string{e.App, string(r.Phase)}]++
+		m.reloads[[2]string{app, string(phase)}]++
 	case event.ReloadQueued, event.ReloadBuilding, event.ReloadRunning, event.ReloadReverting:
+	}
+}
+
+func (m *Metrics) notified(d event.Notified) {
+	outcome := "delivered"
+	if d.Fault != nil {
+		outcome = "failed"
+	}
+	m.notes[[2]string{d.Notifier, outcome}]++
+	if d.Held > 0 {
+		m.notes[[2]string{d.Notifier, "held"}] += uint64(d.Held)
 	}
 }
 
@@ -186,7 +205,7 @@ const (
 
 // table declares every metric, in the order of Reference.
 func table() []metric {
-	return []metric{
+	return append([]metric{
 		{agentInfo, "The agent and its release; always 1.", gauge, []string{"version"}},
 		{agentStarts, "Agents since muster was started, this one included: more than 1 after a crash or an upgrade.", counter, nil},
 		{appStatus, "1 for the app's present state (Healthy, Degraded, Reloading, Recovering, Failed, Stopped), 0 for the others.", gauge, []string{"app", "status"}},
@@ -209,7 +228,7 @@ func table() []metric {
 		{connections, "Connections of listeners that muster deals or guards: accepted by muster, dealt to workers, offered again as a worker had died, refused by a worker, rescued from behind a dead or blocked one.", counter, []string{"app", "listener", "kind"}},
 		{waiting, "Connections of these listeners that wait for a worker.", gauge, []string{"app", "listener"}},
 		{frames, "Frames from workers, since the agent started: commands that were understood, what nobody listens to, and odd ones of Node.js workers that nobody asked for.", counter, []string{"kind"}},
-	}
+	}, operationsTable()...)
 }
 
 // descriptors makes Prometheus's form of the table.
@@ -266,21 +285,22 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 		}
 	}
 	if m.opts.Channels != nil {
-		c := m.opts.Channels()
-		w.send(channels, float64(c.Adopted), "whole")
-		w.send(channels, float64(c.Torn), "torn")
-		w.send(frames, float64(c.Commands), "command")
-		w.send(frames, float64(c.Unheard), "unheard")
-		w.send(frames, float64(c.Odd), "odd")
-		w.send(messages, float64(c.Heard), "heard")
-		w.send(messages, float64(c.Carried), "carried")
-		w.send(messages, float64(c.Refused), "refused")
+		w.channels(m.opts.Channels())
 	}
 	if m.opts.Doors != nil {
 		for _, d := range m.opts.Doors() {
 			w.door(d)
 		}
 	}
+	if m.opts.Operations != nil {
+		w.operations(m.opts.Operations())
+	}
+}
+
+func (w *scrape) channels(c Channels) {
+	w.counts(channels, map[string]uint64{"whole": c.Adopted, "torn": c.Torn})
+	w.counts(frames, map[string]uint64{"command": c.Commands, "unheard": c.Unheard, "odd": c.Odd})
+	w.counts(messages, map[string]uint64{"heard": c.Heard, "carried": c.Carried, "refused": c.Refused})
 }
 
 func (w *scrape) door(d Door) {
@@ -302,6 +322,9 @@ func (m *Metrics) counted(w *scrape) {
 	}
 	for key, n := range m.reloads {
 		w.send(appReloads, float64(n), key[0], key[1])
+	}
+	for key, n := range m.notes {
+		w.send(notifications, float64(n), key[0], key[1])
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/fault"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +45,18 @@ func full() *Metrics {
 		return Channels{Adopted: 4, Torn: 1, Commands: 8, Unheard: 5, Heard: 11, Carried: 12, Refused: 13}
 	}, Doors: func() []Door {
 		return []Door{{App: "web", Listener: "tcp://:80", Accepted: 21, Dealt: 22, Again: 23, Refused: 24, Rescued: 25, Waiting: 26}}
+	}, Operations: func() Operations {
+		return Operations{
+			Parties: 31, Joined: 32, InUse: map[string]int{"locks": 33}, Ended: map[string]uint64{"answered": 34},
+			Heard: map[string]uint64{"doubtful": 35}, Sent: map[string]uint64{"missed": 36}, Damaged: 37,
+		}
 	}})
+	for _, d := range []event.Notified{
+		{Notifier: "ops", Occasion: "crash"}, {Notifier: "ops", Occasion: "crash", Held: 5},
+		{Notifier: "ops", Occasion: "crash", Fault: fault.New(fault.NotifyFailed, "no"), Held: 2},
+	} {
+		hub.Publish(event.Event{Data: d})
+	}
 	hub.Publish(event.Event{Data: event.AgentStarted{}})
 	for _, phase := range []event.ReloadPhase{
 		event.ReloadQueued, event.ReloadRunning, event.ReloadDone, event.ReloadDone, event.ReloadReverting, event.ReloadFailed,
@@ -76,6 +88,16 @@ func TestScrape(t *testing.T) {
 		`muster_connections_total{app="web",kind="again",listener="tcp://:80",node="n1",project="shop"} 23`,
 		`muster_connections_total{app="web",kind="rescued",listener="tcp://:80",node="n1",project="shop"} 25`,
 		`muster_connections_waiting{app="web",listener="tcp://:80",node="n1",project="shop"} 26`,
+		`muster_parties{node="n1",project="shop",state="present"} 31`,
+		`muster_parties{node="n1",project="shop",state="joined"} 32`,
+		`muster_operations_in_use{kind="locks",node="n1",project="shop"} 33`,
+		`muster_requests_total{node="n1",outcome="answered",project="shop"} 34`,
+		`muster_operations_heard_total{kind="doubtful",node="n1",project="shop"} 35`,
+		`muster_operations_sent_total{kind="missed",node="n1",project="shop"} 36`,
+		`muster_ledger_damaged_bytes{node="n1",project="shop"} 37`,
+		`muster_notifications_total{node="n1",notifier="ops",outcome="delivered",project="shop"} 2`,
+		`muster_notifications_total{node="n1",notifier="ops",outcome="failed",project="shop"} 1`,
+		`muster_notifications_total{node="n1",notifier="ops",outcome="held",project="shop"} 7`,
 		`muster_messages_total{kind="heard",node="n1",project="shop"} 11`,
 		`muster_messages_total{kind="carried",node="n1",project="shop"} 12`,
 		`muster_messages_total{kind="refused",node="n1",project="shop"} 13`,

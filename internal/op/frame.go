@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -76,6 +77,19 @@ func (e *Error) Error() string { return e.Text }
 
 // Fault makes a fault of it.
 func (e *Error) Fault() *fault.Fault { return fault.New(e.Code, "%s", e.Text).WithFix(e.Fix) }
+
+// ErrorMax is how much of each text of an Error is passed on, in bytes.
+const ErrorMax = 16 << 10
+
+// Short cuts off what is too long of a party's Error, so that the frame can be read; nil
+// of nil.
+func (e *Error) Short() *Error {
+	if e == nil || len(e.Code)+len(e.Text)+len(e.Fix) <= ErrorMax {
+		return e
+	}
+	cut := func(text string, limit int) string { return strings.ToValidUTF8(text[:min(len(text), limit)], "") }
+	return &Error{Code: fault.Code(cut(string(e.Code), NameMax)), Text: cut(e.Text, ErrorMax), Fix: cut(e.Fix, ErrorMax)}
+}
 
 // ErrorOf makes the Error of a reply of any error; nil of nil.
 func ErrorOf(err error) *Error {

@@ -89,9 +89,21 @@ func (o *Operations) ledger(name string) (*ledger.Ledger, error) {
 // Exchange is where the supervisor's workers enter.
 func (o *Operations) Exchange() op.Exchange { return o.exchange }
 
+// Counts is what has happened since the agent was started, and what there is now.
+type Counts struct {
+	Exchange   exchange.Counts
+	Primitives primitives.Counts
+	// Damaged is how many bytes of the ledgers of an earlier agent could not be read.
+	Damaged int64
+}
+
 // Counts for the metrics.
-func (o *Operations) Counts() (exchange.Counts, primitives.Counts) {
-	return o.exchange.Counts(), o.primitives.Counts()
+func (o *Operations) Counts() Counts {
+	c := Counts{Exchange: o.exchange.Counts(), Primitives: o.primitives.Counts()}
+	for _, l := range o.ledgers {
+		c.Damaged += l.Dropped()
+	}
+	return c
 }
 
 // Begin lets orders through, and tells the life of workers from now on. All workers
