@@ -90,7 +90,7 @@ func NodeModules(t testing.TB) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Node is the path of a release of Node.js: that of the machine, or "22", "24", "26".
+// Node is the path of a release of Node.js: that of the machine (""), or "20", "22", "24", "26".
 func Node(t testing.TB, major string) string {
 	t.Helper()
 	if major != "" {

@@ -42,7 +42,7 @@ type site struct {
 // Node.js, as so many workers, balanced in one way.
 type Cell struct {
 	Program string
-	// Node is "" (the machine's), "22", "24" or "26".
+	// Node is "" (the machine's), "20", "22", "24" or "26".
 	Node    string
 	Workers int
 	Balance spec.Balance // "": what muster chooses
@@ -66,7 +66,7 @@ func Programs() []string {
 }
 
 // Majors are the releases of Node.js that are tried.
-func Majors() []string { return []string{"", "22", "24", "26"} }
+func Majors() []string { return []string{"20", "22", "24", "26"} }
 
 // Balances are the ways to balance Node.js workers.
 func Balances() []spec.Balance {
