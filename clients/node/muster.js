@@ -36,6 +36,8 @@ const STACK_MAX = 16 << 10; // characters of a crash notice's stack
 const STOP_MS = 10000; // for the hooks of onStop
 const OWN_OPS = ['commands:run', 'console:open', 'console:close'];
 const DELAY_MAX = 2 ** 31 - 1; // of a timer
+const SWEEP_MS = 250; // how often it is looked for requests that muster has forgotten
+const QUICK_FIELDS = 16; // of a body whose size is told without its text
 
 const inHandler = new AsyncLocalStorage(); // the hops that a message sent now has
 const kSize = Symbol('size'); // of a frame, roughly; JSON leaves it out
@@ -54,15 +56,40 @@ class MusterError extends Error {
 const usage = (text, fix) => new MusterError('E-USAGE', text, fix);
 const now = () => performance.now();
 const bytes = (text) => Buffer.byteLength(text);
+const nothing = () => {};
 
 function checkName(what, name) {
   if (typeof name !== 'string' || name === '') throw usage(`${what} has no name`, 'give it a name');
-  if (bytes(name) > NAME_MAX) throw usage(`the name of ${what} has ${bytes(name)} bytes, ${NAME_MAX} are allowed`, 'choose a shorter name');
+  if (name.length * 3 > NAME_MAX && bytes(name) > NAME_MAX) throw usage(`the name of ${what} has ${bytes(name)} bytes, ${NAME_MAX} are allowed`, 'choose a shorter name');
 }
 
-/** checkBody refuses what cannot be sent, before anything is. */
+/** sizeOf is the most that a value takes in JSON; Infinity: it is neither text nor number, or long. */
+function sizeOf(value) {
+  switch (typeof value) {
+    case 'number': case 'boolean': return 24;
+    case 'string': return value.length <= 4096 ? value.length * 6 + 2 : Infinity;
+    default: return value === null ? 4 : Infinity;
+  }
+}
+
+/** quickSize is sizeOf for plain objects of such values, too. */
+function quickSize(body) {
+  if (typeof body !== 'object' || body === null) return sizeOf(body);
+  if (Object.getPrototypeOf(body) !== Object.prototype || body.toJSON !== undefined) return Infinity;
+  let size = 2;
+  let left = QUICK_FIELDS;
+  for (const key in body) {
+    if (--left < 0) return Infinity;
+    size += key.length * 6 + 4 + sizeOf(body[key]);
+  }
+  return size;
+}
+
+/** checkBody refuses what cannot be sent, before anything is, and tells how much it is about. */
 function checkBody(body) {
   if (body === undefined) return 0;
+  const most = quickSize(body);
+  if (most <= BODY_MAX) return most;
   let text;
   try {
     text = JSON.stringify(body);
@@ -162,12 +189,14 @@ class Bounded {
 class NodeWire {
   waiting = new Bounded();
   #send = process.send;
+  #free = true; // little waits in Node.js's own queue, so it need not be counted
 
   start({ frame, end, draining }) {
     process.on('internalMessage', (message) => {
       const cmd = message && message.cmd;
       if (typeof cmd !== 'string') return;
-      if (cmd.startsWith('NODE_MUSTER_')) frame(cmd.slice(5), message);
+      if (cmd === 'NODE_MUSTER_REPLY') frame('MUSTER_REPLY', message);
+      else if (cmd.startsWith('NODE_MUSTER_')) frame(cmd.slice(5), message);
       else if (cmd === 'NODE_CLUSTER' && message.act === 'disconnect') draining();
     });
     const cluster = require('cluster');
@@ -184,7 +213,8 @@ class NodeWire {
   }
 
   send(frame, size) {
-    this.#send.call(process, frame, undefined, undefined, this.waiting.add(size));
+    const written = this.#free ? nothing : this.waiting.add(size);
+    this.#free = this.#send.call(process, frame, undefined, undefined, written) === true;
   }
 }
 
@@ -195,6 +225,7 @@ class SocketWire {
   #socket;
   #part = [];
   #length = 0;
+  #free = true; // as with NodeWire
 
   constructor(fd) {
     const { Socket } = require('net');
@@ -240,7 +271,9 @@ class SocketWire {
   }
 
   send(frame, size) {
-    if (this.open) this.#socket.write(JSON.stringify(frame) + '\n', this.waiting.add(size));
+    if (!this.open) return;
+    const written = this.#free ? nothing : this.waiting.add(size);
+    this.#free = this.#socket.write(JSON.stringify(frame) + '\n', written);
   }
 }
 
@@ -274,7 +307,7 @@ class Gathering {
     const stop = () => ask.abort(signal.reason);
     if (signal) signal.addEventListener('abort', stop, { once: true });
     if (signal && signal.aborted) stop();
-    this.#worker._ask(this.#frame, { ...this.#options, signal: ask.signal, more: (f) => {
+    this.#worker._ask({ ...this.#frame }, { ...this.#options, signal: ask.signal, more: (f) => {
       line.push(f);
       ring();
     } }).then((body) => (last = { body: body || {} }), (error) => (last = { error })).then(() => ring());
@@ -347,6 +380,9 @@ class Worker extends EventEmitter {
   #local;
   #next = Date.now() * 1000;
   #asked = new Map(); // id → request under way, in the order they left
+  #wanted = 0; // of them that keep the process alive
+  #sweeper; // looks for late ones while there are any
+  #sweeps = 0;
   #answering = new Map(); // id → Request
   #running = 0; // handlers
   #handlers = new Map(); // op → functions, the last one answers
@@ -423,11 +459,14 @@ class Worker extends EventEmitter {
   // ------------------------------------------------------------ asking
 
   /** request asks one process that `to` means ("": muster) and waits for its reply. */
-  async request(to, ...message) {
-    const { op, body, options } = envelope(...message);
-    const frame = this.#op(to, op, body);
-    if (!this.alone || to) return this._ask(frame, options);
-    return this.#askAlone(op, body);
+  request(to, ...message) {
+    try {
+      const { op, body, options } = envelope(...message);
+      const frame = this.#op(to, op, body);
+      return !this.alone || to ? this._ask(frame, options) : this.#askAlone(op, body);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** gather asks all that `to` means. */
@@ -480,9 +519,9 @@ class Worker extends EventEmitter {
   }
 
   /**
-   * _ask sends a request. Its timer keeps the process alive, as somebody waits for the
-   * answer; not when it is `idle`, for those of this file's own. `at` has the answer at
-   * once, before the frames that follow it.
+   * _ask sends a request; the frame is its own from now on. While it is under way the
+   * process lives, as somebody waits for the answer; not when it is `idle`, for those of
+   * this file's own. `at` has the answer at once, before the frames that follow it.
    */
   _ask(frame, { within = WITHIN_MS, signal, idle = false, more, at } = {}) {
     if (this.alone) return Promise.reject(this.#aloneError(frame.op));
@@ -491,38 +530,70 @@ class Worker extends EventEmitter {
     if (this.#asked.size >= ASKED_MAX && !idle) {
       return Promise.reject(new MusterError('E-TABLE-FULL', `${this.#asked.size} requests are under way already`, 'wait for replies before asking more'));
     }
-    frame = { ...frame, id: ++this.#next, within: within === -1 ? -1 : Math.min(Math.ceil(within), WITHIN_MAX_MS) };
+    frame.id = ++this.#next;
+    frame.within = within === -1 ? -1 : Math.min(Math.ceil(within), WITHIN_MAX_MS);
     return new Promise((resolve, reject) => {
       try {
         this.#put(frame);
       } catch (error) {
         return reject(error);
       }
-      const asked = { frame, more };
-      const cancel = () => {
-        this.#cancel(frame.id);
-        asked.settle(signal.reason);
-      };
-      asked.settle = (error, body) => {
-        this.#asked.delete(frame.id);
-        clearTimeout(asked.timer);
-        if (signal) signal.removeEventListener('abort', cancel);
-        if (error) return reject(error);
-        if (at) at(body);
-        resolve(body);
-      };
-      asked.timer = setTimeout(() => {
-        this.#cancel(frame.id);
-        asked.settle(new MusterError('E-DEADLINE', `no reply to ${frame.op} has come in time`, 'give it more time; look at what keeps the receiver busy'));
-      }, Math.min(frame.within === -1 ? WITHIN_MS : frame.within, WITHIN_MAX_MS) + SLACK_MS);
-      if (idle) asked.timer.unref();
-      if (signal) signal.addEventListener('abort', cancel, { once: true });
-      this.#asked.set(frame.id, asked);
+      const asked = { frame, more, at, idle, signal, resolve, reject, cancel: undefined, last: 0 };
+      if (signal) {
+        asked.cancel = () => {
+          this.#cancel(frame.id);
+          this.#settleAsked(asked, signal.reason);
+        };
+        signal.addEventListener('abort', asked.cancel, { once: true });
+      }
+      this.#await(asked);
     });
   }
 
+  /** #await enters a request. What muster does not end in time is found by the sweeper. */
+  #await(asked) {
+    const { within } = asked.frame;
+    this.#asked.set(asked.frame.id, asked);
+    asked.last = this.#sweeps + 1 + Math.ceil(((within === -1 ? WITHIN_MS : within) + SLACK_MS) / SWEEP_MS);
+    if (!this.#sweeper) {
+      this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+      this.#sweeper.unref();
+    }
+    if (!asked.idle && this.#wanted++ === 0) this.#sweeper.ref();
+  }
+
+  #settleAsked(asked, error, body) {
+    this.#drop(asked.frame.id);
+    const { signal, at } = asked;
+    if (signal) signal.removeEventListener('abort', asked.cancel);
+    if (error) return asked.reject(error);
+    if (at) at(body);
+    asked.resolve(body);
+  }
+
+  /** #drop takes a request out of the table; false: it is in there no more. */
+  #drop(id) {
+    const asked = this.#asked.get(id);
+    if (!asked) return false;
+    this.#asked.delete(id);
+    if (!asked.idle && --this.#wanted === 0) this.#sweeper.unref();
+    return true;
+  }
+
+  #sweep() {
+    this.#sweeps++;
+    for (const asked of [...this.#asked.values()]) {
+      if (asked.last > this.#sweeps) continue;
+      this.#cancel(asked.frame.id);
+      this.#settleAsked(asked, new MusterError('E-DEADLINE', `no reply to ${asked.frame.op} has come in time`, 'give it more time; look at what keeps the receiver busy'));
+    }
+    if (this.#asked.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
+  }
+
   #cancel(id) {
-    if (this.#asked.delete(id) && !this.#over) this.#wire.send({ cmd: 'MUSTER_CANCEL', id }, 64);
+    if (this.#drop(id) && !this.#over) this.#wire.send({ cmd: 'MUSTER_CANCEL', id }, 64);
   }
 
   /** _primitive asks muster for something shared; alone this process has it for itself. */
@@ -562,12 +633,12 @@ class Worker extends EventEmitter {
   // ------------------------------------------------------------ what comes
 
   #frame(cmd, f) {
-    if (f === undefined || !/^MUSTER_(OP|REPLY|CANCEL)$/.test(cmd)) {
+    if (cmd === 'MUSTER_REPLY' && f !== undefined) return this.#replied(f);
+    if (f === undefined || !/^MUSTER_(OP|CANCEL)$/.test(cmd)) {
       if (f === undefined && this.#counts.unreadable++ === 0) this.#log('a frame cannot be read; more of them are only counted');
       return;
     }
-    if (cmd === 'MUSTER_REPLY') this.#replied(f);
-    else if (cmd === 'MUSTER_CANCEL') this.#canceled(f.id);
+    if (cmd === 'MUSTER_CANCEL') this.#canceled(f.id);
     else if (typeof f.op !== 'string') this.#counts.unreadable++;
     else if (f.channel) this.#published(f);
     else this.#told(f);
@@ -578,8 +649,8 @@ class Worker extends EventEmitter {
     if (!asked) this.#counts.late++;
     else if (f.more) {
       if (asked.more) asked.more(f);
-    } else if (f.error) asked.settle(said(f.error, f.from));
-    else asked.settle(undefined, f.body);
+    } else if (f.error) this.#settleAsked(asked, said(f.error, f.from));
+    else this.#settleAsked(asked, undefined, f.body);
   }
 
   #canceled(id) {
@@ -636,7 +707,7 @@ class Worker extends EventEmitter {
     for (const asked of all) {
       const { frame } = asked;
       if (frame.to || !repeatable(frame.op)) {
-        asked.settle(new MusterError('E-AGENT-REPLACED', `another agent has taken over before ${frame.op} was answered`, 'ask again if that does no harm'));
+        this.#settleAsked(asked, new MusterError('E-AGENT-REPLACED', `another agent has taken over before ${frame.op} was answered`, 'ask again if that does no harm'));
       } else this.#wire.send({ ...frame, again: true }, frame[kSize]);
     }
     for (const set of this.#caches.values()) for (const cache of set) cache._use();
@@ -649,7 +720,7 @@ class Worker extends EventEmitter {
     this.#over = new MusterError('E-AGENT-UNREACHABLE', 'the channel to muster has ended', 'muster, or this worker, is about to end');
     clearInterval(this.#beat);
     this.#forgetCaches();
-    for (const asked of [...this.#asked.values()]) asked.settle(this.#over);
+    for (const asked of [...this.#asked.values()]) this.#settleAsked(asked, this.#over);
     this.#closeConsole();
     this.emit('end');
   }
