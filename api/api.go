@@ -118,6 +118,11 @@ type Worker struct {
 	Processes int     `json:"processes,omitempty"`
 	// ID is 1, 2, 3, … per app and never used again (cluster.worker.id).
 	ID int `json:"id,omitempty"`
+	// Joined: it takes part in operations (its program has opened the SDK), so others can
+	// ask it.
+	Joined bool `json:"joined"`
+	// LastBeat is its latest sign of life (heartbeat) that this agent has heard.
+	LastBeat *time.Time `json:"last_heartbeat,omitempty"`
 	// Node is nil for a program that is no Node.js cluster worker.
 	Node *NodeWorker `json:"node,omitempty"`
 }

@@ -312,6 +312,7 @@ func (a *Agent) Status() api.Status {
 		Version: a.opts.Version, StartedAt: a.started, AgentStartedAt: a.started, AgentStarts: 1,
 		Upgrade: a.upgraded(), Apps: a.supervisor.Snapshot(),
 	}
+	a.operations.MarkJoined(st.Apps)
 	if a.keeper != nil {
 		st.KeeperPID, st.StartedAt, st.AgentStarts = a.keeper.Hello.PID, a.keeper.Hello.Started, a.keeper.Hello.Agents
 	}

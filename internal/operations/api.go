@@ -35,6 +35,20 @@ func repliesOf(answers []exchange.Answer) (r api.Replies) {
 	return r
 }
 
+// MarkJoined says of workers which of them take part in operations.
+func (o *Operations) MarkJoined(apps []api.App) {
+	peers, _ := o.exchange.Peers("") // no selector, no error
+	joined := map[int]bool{}
+	for _, p := range peers {
+		joined[p.PID] = joined[p.PID] || p.App != ""
+	}
+	for _, app := range apps {
+		for i, w := range app.Workers {
+			app.Workers[i].Joined = w.PID != 0 && joined[w.PID]
+		}
+	}
+}
+
 // Commands implements control.Operations.
 func (o *Operations) Commands() (list api.Commands) {
 	for _, c := range o.exchange.Commands() {

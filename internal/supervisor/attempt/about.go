@@ -36,5 +36,8 @@ func (a *Attempt) StartedAt() time.Time { return a.startedAt }
 // ReadyAt is when it became ready; zero before.
 func (a *Attempt) ReadyAt() time.Time { return a.readyAt }
 
+// LastBeat is its latest sign of life that this agent has heard; zero: none.
+func (a *Attempt) LastBeat() time.Time { return a.pulse.Last() }
+
 // Exit is how the main process ended; nil before.
 func (a *Attempt) Exit() *process.Exit { return a.exit }

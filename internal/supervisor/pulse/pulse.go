@@ -139,6 +139,13 @@ func (p *Pulse) Beats() bool {
 	return p.beats
 }
 
+// Last is the latest sign of life that this agent has heard; zero: none.
+func (p *Pulse) Last() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
 // arm has the silence looked at when it lasts for d; 0: never. p.mu is held.
 func (p *Pulse) arm(d time.Duration) {
 	p.disarm()

@@ -253,3 +253,19 @@ func TestManyBeats(t *testing.T) {
 		t.Errorf("%.0f allocations for each", allocs)
 	}
 }
+
+// Last is what `muster status` shows of it.
+func TestLast(t *testing.T) {
+	inRig(t, rules, true, func(r *rig) {
+		if last := r.p.Last(); !last.IsZero() {
+			t.Error("an earlier agent's:", last)
+		}
+		r.p.Watch()
+		r.pass(3 * time.Second)
+		r.p.Beat()
+		r.pass(time.Second)
+		if got := r.at(r.p.Last()); got != "3s" {
+			t.Error(got)
+		}
+	})
+}

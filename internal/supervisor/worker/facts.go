@@ -79,7 +79,7 @@ func (w *Worker) Snapshot(usage func(*api.Worker, process.Proc)) api.Worker {
 	}
 	if w.Run != nil && w.Run.Running() {
 		v.PID, v.StartedAt, v.ReadyAt = w.Run.PID(), timeOf(w.Run.StartedAt()), timeOf(w.Run.ReadyAt())
-		v.ID, v.Node = w.Run.Number(), w.Run.Node()
+		v.ID, v.Node, v.LastBeat = w.Run.Number(), w.Run.Node(), timeOf(w.Run.LastBeat())
 		usage(&v, w.Run.Proc())
 	}
 	return v
