@@ -19,7 +19,8 @@ import (
 // build makes the example, as a release.
 func build(t *testing.T, path, release string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-ldflags", "-X main.version="+release, "-o", path+".new", ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version="+release, "-o", path+".new", ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

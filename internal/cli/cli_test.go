@@ -38,7 +38,7 @@ func withPrograms(run func() int) int {
 	}
 	defer os.RemoveAll(dir)
 	for _, program := range []string{"../../cmd/muster", "./testdata/server"} {
-		build := exec.Command("go", "build", "-o", dir+"/", program)
+		build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", program) // as test/rig does: compiled once
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "cannot build %s: %v\n%s", program, err, out)

@@ -100,7 +100,7 @@ func TestDeadCodeElimination(t *testing.T) {
 
 func reflectMethods(t *testing.T, pkg string) []string {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-ldflags=-dumpdep", "-o", filepath.Join(t.TempDir(), "bin"), pkg)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-dumpdep", "-o", filepath.Join(t.TempDir(), "bin"), pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()

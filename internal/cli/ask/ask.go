@@ -47,6 +47,9 @@ func (t Terminal) Ask(ctx context.Context, question string, otherwise bool) erro
 		}
 	case <-ctx.Done():
 		t.Out.Line("")
+		if _, ends := in.(*console.Input); ends {
+			<-answered // the terminal is not touched any more
+		}
 	}
 	return fault.New(fault.Interrupted, "nothing was changed").WithFix("-y answers yes")
 }
