@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -81,10 +82,10 @@ type Answer struct {
 func (a Answer) Decode(v any) error { return decode(a.Body, v) }
 
 // Gather asks all that the selector means, and yields their answers as they come,
-// until all have answered or the deadline of ctx (30 s if it has none). Who has not
-// answered, or with an error, is yielded with the error and its name in From; an
-// error of the question as a whole comes alone, without a name. Leaving the loop early
-// ends the question.
+// until all have answered or the deadline of ctx (30 s if it has none; muster keeps it, and
+// is waited for up to a second more). Who has not answered, or with an error, is yielded
+// with the error and its name in From; an error of the question as a whole comes alone,
+// without a name. Leaving the loop early ends the question.
 func (p *Peer) Gather(ctx context.Context, to, opName string, body any) iter.Seq2[Answer, error] {
 	return func(yield func(Answer, error) bool) {
 		f, err := p.frame(ctx, to, opName, body)
@@ -108,6 +109,8 @@ func (p *Peer) gather(ctx context.Context, f op.Frame, yield func(Answer, error)
 	if err != nil {
 		return err
 	}
+	ctx, end := patient(ctx)
+	defer end()
 	q, err := p.begin(f, nil)
 	if err != nil {
 		return err
@@ -125,6 +128,25 @@ func (p *Peer) gather(ctx context.Context, f op.Frame, yield func(Answer, error)
 		default:
 			return lastOf(got, yield)
 		}
+	}
+}
+
+// patient goes on a little when the deadline of ctx has passed: muster keeps it, too, and
+// says then who has not answered. A cancelled ctx ends it at once.
+func patient(ctx context.Context) (context.Context, func()) {
+	longer, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		why := context.Cause(ctx)
+		if !errors.Is(why, context.DeadlineExceeded) {
+			end(why)
+			return
+		}
+		last := time.AfterFunc(slack, func() { end(why) })
+		context.AfterFunc(longer, func() { last.Stop() })
+	})
+	return longer, func() {
+		forget()
+		end(nil)
 	}
 }
 

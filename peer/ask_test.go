@@ -281,6 +281,37 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// Who is missing is said at the deadline, and that is waited for; a cancelled question
+// ends at once.
+func TestGatherAtTheDeadline(t *testing.T) {
+	p, a := join(t, Options{})
+	ask := func(ctx context.Context) <-chan string {
+		return started(func() string {
+			for answer, err := range p.Gather(ctx, "web", "x", nil) {
+				return answer.From + " " + string(fault.CodeOf(err))
+			}
+			return ""
+		})
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	done := ask(ctx)
+	f := a.next("x")
+	<-ctx.Done()
+	a.reply(f, op.Gathered{Asked: 1, Missing: map[string]string{"web#4": "E-DEADLINE"}})
+	if got := receive(t, done); got != "web#4 E-DEADLINE" {
+		t.Errorf("at the deadline: %q", got)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done = ask(ctx)
+	a.next("x")
+	cancel()
+	if got := receive(t, done); got != " E-INTERRUPTED" {
+		t.Errorf("cancelled: %q", got)
+	}
+}
+
 // A question as a whole fails without a name; leaving the loop ends the question.
 func TestGatherEnds(t *testing.T) {
 	p, a := join(t, Options{})

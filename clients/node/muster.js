@@ -1195,7 +1195,8 @@ class Lock {
         if (error.code !== 'E-DEADLINE') throw error;
         return {};
       });
-      if (got.held) return new Held(this.#worker, this, token, got, this.#lease, begun);
+      const held = got.held && await this.#hold(token, got, begun, signal);
+      if (held) return held;
       if (now() >= until || left <= 0) throw new MusterError('E-DEADLINE', `the lock ${this.name} was not free in time${got.owner ? `; ${got.owner} has it` : ''}`);
     }
   }
@@ -1205,7 +1206,7 @@ class Lock {
     const token = randomBytes(16).toString('hex');
     const begun = now();
     const got = await this.#ask(token, 0);
-    return got.held ? new Held(this.#worker, this, token, got, this.#lease, begun) : null;
+    return got.held ? this.#hold(token, got, begun) : null;
   }
 
   /** run runs f(held) while the lock is held. */
@@ -1224,10 +1225,33 @@ class Lock {
       return await this.#worker._primitive('lock:acquire', { name: this.name, token, lease_ms: this.#lease, wait_ms: wait || undefined },
         { within: wait + PRIMITIVE_MS, signal });
     } catch (error) {
-      if (this.#worker.alone) this.#worker._primitive('lock:release', { name: this.name, token }).catch(() => {});
-      else this.#worker._note('lock:release', { name: this.name, token });
+      this.#giveUp(token);
       throw error;
     }
+  }
+
+  #giveUp(token) {
+    if (this.#worker.alone) this.#worker._primitive('lock:release', { name: this.name, token }).catch(() => {});
+    else this.#worker._note('lock:release', { name: this.name, token });
+  }
+
+  /**
+   * #hold is the lock in hand; null: its lease has ended in the meantime. It was granted
+   * at some time of a long wait, or this process was stopped: only a renewal says how long
+   * it holds, and nobody has the lock in hand before.
+   */
+  async #hold(token, got, begun, signal) {
+    if (now() - begun > this.#lease / 10) {
+      begun = now();
+      try {
+        await this.#worker._primitive('lock:renew', { name: this.name, token, lease_ms: this.#lease }, { within: this.#lease, signal });
+      } catch (error) {
+        this.#giveUp(token);
+        if (error.code !== 'E-NOT-OWNER') throw error;
+        return null;
+      }
+    }
+    return new Held(this.#worker, this, token, got, this.#lease, begun);
   }
 }
 
@@ -1249,11 +1273,8 @@ class Held {
     this.token = token;
     this.fence = got.fence;
     this.#lease = lease;
-    // After some waiting it is not known since when it is held: renewing says that.
-    const waited = now() - begun > lease / 10;
-    this.#until = (waited ? now() : begun) + lease;
-    if (waited) this.#renew();
-    else this.#again();
+    this.#until = begun + lease;
+    this.#again();
   }
 
   /** lost is aborted when the lock is not held any more, its reason says why. */

@@ -1336,11 +1336,30 @@ class Lock:
         try:
             return await core.primitive(hops, "lock:acquire", body, wait + PRIMITIVE, own=False)
         except BaseException:  # what may have been granted when nobody waits any more is given back
-            if core.alone:
-                core.local.give_up(self.name, token)
-            else:
-                core.note("lock:release", {"name": self.name, "token": token})
+            self._give_up(core, token)
             raise
+
+    def _give_up(self, core, token):
+        if core.alone:
+            core.local.give_up(self.name, token)
+        else:
+            core.note("lock:release", {"name": self.name, "token": token})
+
+    async def _hold(self, core, hops, token, got, begun):
+        """The lock in hand; None: its lease has ended in the meantime. It was granted at some
+        time of a long wait, or this process was stopped: only a renewal says how long it
+        holds, and nobody has the lock in hand before."""
+        if time.monotonic() - begun > self.lease / 10:
+            begun = time.monotonic()
+            body = {"name": self.name, "token": token, "lease_ms": round(self.lease * 1000)}
+            try:
+                await core.primitive(hops, "lock:renew", body, self.lease, own=False)
+            except BaseException as e:
+                self._give_up(core, token)
+                if getattr(e, "code", "") != "E-NOT-OWNER":
+                    raise
+                return None
+        return Held(self._worker, core, self, token, got, begun)
 
     async def _acquire(self, core, hops, wait):
         token, until = secrets.token_hex(16), time.monotonic() + wait
@@ -1352,8 +1371,9 @@ class Lock:
                 if e.code != "E-DEADLINE":
                     raise
                 got = {}
-            if got.get("held"):
-                return Held(self._worker, core, self, token, got, begun)
+            held = got.get("held") and await self._hold(core, hops, token, got, begun)
+            if held:
+                return held
             if time.monotonic() >= until:
                 owner = f"; {got['owner']} has it" if got.get("owner") else ""
                 raise MusterError("E-DEADLINE", f"the lock {self.name} was not free in time{owner}")
@@ -1369,7 +1389,7 @@ class Lock:
         async def ask():
             token, begun = secrets.token_hex(16), time.monotonic()
             got = await self._ask(core, hops, token, 0)
-            return Held(self._worker, core, self, token, got, begun) if got.get("held") else None
+            return await self._hold(core, hops, token, got, begun) if got.get("held") else None
 
         return self._worker._call(ask())
 
@@ -1406,17 +1426,14 @@ class Held:
         self._worker, self._lease = worker, lock.lease
         self.name, self.token, self.fence = lock.name, token, got.get("fence", 0)
         self.lost, self.error = threading.Event(), None
-        # After some waiting it is not known since when it is held: renewing says that.
-        now = time.monotonic()
-        waited = now - begun > self._lease / 10
-        self._until = (now if waited else begun) + self._lease
+        self._until = begun + self._lease
         self._released = False
-        self._task = asyncio.ensure_future(self._keep(core, 0 if waited else self._lease / 3))
+        self._task = asyncio.ensure_future(self._keep(core))
 
-    async def _keep(self, core, pause):
+    async def _keep(self, core):
         while not self.lost.is_set():
-            await asyncio.sleep(max(0.001, min(pause, self._until - time.monotonic())) if pause else 0)
-            pause, begun = self._lease / 3, time.monotonic()
+            await asyncio.sleep(max(0.001, min(self._lease / 3, self._until - time.monotonic())))
+            begun = time.monotonic()
             if begun >= self._until:
                 return self._lose(MusterError("E-NOT-OWNER", f"the lease of lock {self.name} has ended: it could not be renewed in time"))
             body = {"name": self.name, "token": self.token, "lease_ms": round(self._lease * 1000)}

@@ -495,9 +495,15 @@ test('lock: when it was waited for the lease is measured anew', async () => {
   await new Promise((resolve) => setTimeout(resolve, 700));
   agent.reply(f, { held: true, fence: 1 });
   const granted = performance.now();
-  await acquiring;
-  await agent.next('lock:renew');
+  let inHand = false;
+  acquiring.then(() => { inHand = true; });
+  const renewal = await agent.next('lock:renew');
   assert.ok(performance.now() - granted < 1500, 'it was not renewed at once');
+  assert.equal(inHand, false, 'in hand before it was sure that it is held');
+  agent.fail(renewal, 'E-NOT-OWNER'); // its lease has ended meanwhile: it is asked for again
+  assert.equal((await agent.next('lock:release')).body.token, f.body.token);
+  await agent.answer('lock:acquire', { held: true, fence: 5 });
+  assert.equal((await acquiring).fence, 5);
 });
 
 test('cache: one fill for all who ask, in order of use, no longer than it may', async () => {

@@ -459,6 +459,19 @@ class Wire(unittest.TestCase):
         for lease in (0, -1, float("nan"), 0.09, 86401):
             self.fails("E-USAGE", m.lock, "l", lease)
 
+    def test_lock_waited_for(self):
+        """It is in hand only when it is sure that it is held."""
+        acquiring = self.later(self.start().lock("l", 2).acquire)
+        f = self.agent.next("lock:acquire")
+        time.sleep(0.3)  # more than a tenth of the lease
+        self.agent.reply(f, {"held": True, "fence": 1})
+        renewal = self.agent.next("lock:renew")
+        self.assertTrue(acquiring.is_alive())
+        self.agent.fail(renewal, "E-NOT-OWNER")  # its lease has ended meanwhile: it is asked for again
+        self.assertEqual(self.agent.next("lock:release")["body"]["token"], f["body"]["token"])
+        self.agent.answer("lock:acquire", {"held": True, "fence": 5})
+        self.assertEqual(acquiring.get().fence, 5)
+
     def test_lock_given_back(self):
         m = self.start()
         lock = m.lock("l")
