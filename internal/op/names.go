@@ -50,7 +50,7 @@ const (
 	// CacheDel and CacheDrop, too.
 )
 
-// LifeChannel is where the life of workers is published: worker:start,
-// worker:online, worker:listen, worker:disconnect, worker:exit, reload:progress and
-// reload:end, each as the message's op.
+// LifeChannel is where the life of workers is published: worker:start, worker:online,
+// worker:ready, worker:listen, worker:drain, worker:disconnect, worker:exit,
+// worker:failed, reload:progress and reload:end, each as the message's op.
 const LifeChannel = "muster:life"

@@ -11,8 +11,8 @@ import (
 // life is a fact of a worker's life as other workers hear it (S0.2, S0.6).
 type life struct {
 	App    string `json:"app"`
-	Worker string `json:"worker"`
-	Slot   int    `json:"slot"`
+	Worker string `json:"worker,omitempty"` // of the whole app: absent
+	Slot   *int   `json:"slot,omitempty"`   // likewise
 	PID    int    `json:"pid,omitempty"`
 
 	Address string `json:"address,omitempty"` // worker:listen
@@ -29,7 +29,10 @@ type life struct {
 
 // lifeOf says which message an event is to workers; "": none.
 func lifeOf(e event.Event) (name string, l life) {
-	l = life{App: e.App, Worker: e.Worker(), Slot: e.Slot, PID: e.PID}
+	l = life{App: e.App, PID: e.PID}
+	if e.Slot != event.NoSlot {
+		l.Worker, l.Slot = e.Worker(), &e.Slot
+	}
 	switch d := e.Data.(type) {
 	case event.WorkerState:
 		l.Why = d.Why

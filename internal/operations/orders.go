@@ -1,12 +1,15 @@
 package operations
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/event"
@@ -81,6 +84,20 @@ func (o order) tell(verb, target string) {
 	o.o.Events.Publish(event.Event{Node: o.o.Node, Slot: event.NoSlot, Data: event.Order{Verb: verb, Target: target, By: by}})
 }
 
+// reasonMax is how much is told of the reason for an order, in bytes.
+const reasonMax = 512
+
+// brief is a reason as it may stand in an event, and in a variable of on_exit.
+func brief(reason string) string {
+	text := strings.ToValidUTF8(reason[:min(len(reason), reasonMax)], "")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text))
+}
+
 // may says whether it may order what concerns an app that is not its own.
 func (o order) may(permission string) error {
 	if o.from.App == "" || slices.Contains(o.from.Allow, permission) {
@@ -118,17 +135,16 @@ func (o order) kill(ctx context.Context) (any, error) {
 	if in.ExitCode < 0 || in.ExitCode > 255 {
 		return nil, fault.New(fault.Usage, "exit_code is %d, it can be 0 to 255", in.ExitCode)
 	}
-	reason := in.Reason
-	if reason == "" {
-		reason = "no reason given"
-	}
+	reason := cmp.Or(brief(in.Reason), "no reason given")
 	reason = fmt.Sprintf("%s asks for it: %s", o.from.Name, reason)
 	now := in.Graceful != nil && !*in.Graceful
-	if !in.Agent && o.from.App != "" {
+	switch err := o.may(spec.AllowStopAgent); {
+	case !in.Agent && o.from.App == "": // all that runs is not ended by leaving something out
+		return nil, fault.New(fault.Usage, "%s belongs to no app that could be stopped", o.from.Name).WithFix("say agent: true to end muster and all it runs")
+	case !in.Agent:
 		o.tell("kill", o.from.App+": "+reason)
 		return outcome(o.home.StopApp(ctx, o.from.App, reason, in.ExitCode, now))
-	}
-	if err := o.may(spec.AllowStopAgent); err != nil {
+	case err != nil:
 		return nil, err
 	}
 	o.tell("kill", "agent: "+reason)
@@ -155,7 +171,7 @@ func (o order) order(ctx context.Context, verb string, carry func(context.Contex
 	}
 	target := selector
 	if in.Reason != "" {
-		target += ": " + in.Reason
+		target += ": " + brief(in.Reason)
 	}
 	o.tell(verb, target)
 	return outcome(carry(ctx, api.Order{Selector: selector}))
@@ -184,6 +200,9 @@ func (o order) setProbe(ctx context.Context) (any, error) {
 	app, err := o.target(in.App)
 	if err != nil {
 		return nil, err
+	}
+	if limit := math.MaxInt64 / time.Millisecond.Nanoseconds(); in.IntervalMS > limit || in.IntervalMS < 0 {
+		return nil, fault.New(fault.Usage, "interval_ms is %d", in.IntervalMS).WithFix("give milliseconds, such as 10000")
 	}
 	interval := spec.Duration(time.Duration(in.IntervalMS) * time.Millisecond)
 	o.tell("set probe", fmt.Sprintf("%s %s", app, interval))
