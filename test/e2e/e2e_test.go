@@ -8,11 +8,17 @@ import (
 	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
+	"github.com/muster-run/muster/test/show/dealt"
 	"github.com/muster-run/muster/test/show/node"
 	"github.com/muster-run/muster/test/show/talk"
 )
 
-func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+func TestMain(m *testing.M) {
+	if dealt.IsWorker() {
+		os.Exit(dealt.Work())
+	}
+	os.Exit(rig.Main(m))
+}
 
 // side runs a cell beside others: it measures no times.
 func side(t *testing.T, cell func(*testing.T) string) {
@@ -138,6 +144,18 @@ func TestNodeUnderLoad(t *testing.T) {
 	})
 	t.Run("spread", func(t *testing.T) {
 		t.Log(node.Spread(t, node.Cell{Program: "http", Balance: spec.BalanceRoundRobin}))
+	})
+}
+
+// The bar of product.md, 3, 5 and 7, for Go programs with package worker.
+func TestDealt(t *testing.T) {
+	t.Run("reload", func(t *testing.T) { t.Log(dealt.Reloads(t, spec.BalanceLeast, 1)) })
+	t.Run("kill", func(t *testing.T) { t.Log(dealt.WorkerKills(t, spec.BalanceRoundRobin, 4)) })
+	t.Run("agent killed", func(t *testing.T) { t.Log(dealt.AgentKills(t, spec.BalanceRoundRobin, 2)) })
+	t.Run("pool", func(t *testing.T) { t.Log(dealt.Pool(t, spec.BalanceRoundRobin)) })
+	t.Run("without the SDK", func(t *testing.T) { side(t, dealt.WithoutTheSDK) })
+	t.Run("not declared", func(t *testing.T) {
+		side(t, func(t *testing.T) string { return dealt.Listen(t, "not declared") })
 	})
 }
 

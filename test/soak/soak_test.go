@@ -3,6 +3,7 @@
 package soak
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -13,11 +14,17 @@ import (
 	"github.com/muster-run/muster/spec"
 	"github.com/muster-run/muster/test/rig"
 	"github.com/muster-run/muster/test/show"
+	"github.com/muster-run/muster/test/show/dealt"
 	"github.com/muster-run/muster/test/show/node"
 	"github.com/muster-run/muster/test/show/talk"
 )
 
-func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+func TestMain(m *testing.M) {
+	if dealt.IsWorker() {
+		os.Exit(dealt.Work())
+	}
+	os.Exit(rig.Main(m))
+}
 
 // reloads in a row, of each program.
 const reloads = 10
@@ -98,7 +105,27 @@ func TestSoak(t *testing.T) {
 	tb.keeper()
 	tb.beside("node", nodeCells)
 	tb.nodeUnderLoad()
+	tb.dealt()
 	tb.operations()
+}
+
+func (tb *table) dealt() {
+	for _, b := range dealt.Balances() {
+		tb.cell("Go workers, 40 connections: "+string(b), func(t *testing.T) string { return dealt.Spread(t, b) })
+		tb.cell("Go workers, reload under load: "+string(b), func(t *testing.T) string { return dealt.Reloads(t, b, reloads) })
+		tb.cell("Go workers killed: "+string(b), func(t *testing.T) string { return dealt.WorkerKills(t, b, kills) })
+		tb.cell("agent killed beside Go workers: "+string(b), func(t *testing.T) string { return dealt.AgentKills(t, b, kills) })
+	}
+	tb.cell("Go workers, 200 connections at once", dealt.Burst)
+	tb.cell("Go workers that warm up", dealt.WarmUp)
+	for _, place := range dealt.Places() {
+		tb.cell("Go workers listen: "+place, func(t *testing.T) string { return dealt.Listen(t, place) })
+	}
+	tb.cell("dealt to a program without the SDK", dealt.WithoutTheSDK)
+	tb.cell("Go worker told to end by others", dealt.SignalFromOutside)
+	for _, b := range append(dealt.Balances(), "") {
+		tb.cell("a pool of itself: "+cmp.Or(string(b), "auto"), func(t *testing.T) string { return dealt.Pool(t, b) })
+	}
 }
 
 func (tb *table) operations() {

@@ -15,19 +15,27 @@ import (
 )
 
 // The environment of the worker: that it is one, what it listens on, how long it warms
-// up between Listen and Accept, and where it notes the ports of its clients.
+// up between Listen and Accept, where it notes the ports of its clients, and which release
+// it is without a file RELEASE.
 const (
 	workVar    = "DEALT_WORKER"
 	listenVar  = "DEALT_LISTEN"
 	warmUpVar  = "DEALT_WARM_UP"
 	clientsVar = "DEALT_CLIENTS"
+	releaseVar = "DEALT_RELEASE"
 )
+
+// IsWorker says whether this process is a worker of the cells: TestMain calls Work then.
+func IsWorker() bool { return os.Getenv(workVar) != "" }
+
+// Work is the life of a worker; it returns the code to exit with.
+func Work() int { return worker.Run(worker.Options{}, work) }
 
 // work is the worker's program: an HTTP server that says who it is.
 func work(ctx context.Context, w *worker.Worker) error {
 	release, err := os.ReadFile("RELEASE")
-	if err != nil {
-		return err
+	if err != nil { // in a pool
+		release = []byte(os.Getenv(releaseVar))
 	}
 	network, address, _ := strings.Cut(os.Getenv(listenVar), " ")
 	l, err := w.Listen(network, address)
