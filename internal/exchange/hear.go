@@ -131,14 +131,14 @@ func check(f op.Frame) *fault.Fault {
 		return fault.New(fault.TooDeep, "%s was sent from within %d handlers of other messages", f.Op, f.Hops)
 	case f.Within < 0 && f.ID != 0 && !(f.All && f.To != ""):
 		return fault.New(fault.Usage, "within is below 0").WithFix("give milliseconds; -1 is for frames with to and all")
-	case f.To != "" && reserved(f.Op):
+	case f.To != "" && Reserved(f.Op):
 		return reservedName(f.Op)
 	}
 	return nil
 }
 
-// reserved says that only muster says it to a process.
-func reserved(name string) bool {
+// Reserved says that only muster says it to a process.
+func Reserved(name string) bool {
 	switch name {
 	case op.AgentNew, op.Gap, op.Message, op.ConfigChanged, op.ConsoleOpen, op.ConsoleClose, op.CommandRun, op.CacheDel, op.CacheDrop:
 		return true

@@ -63,7 +63,7 @@ func (p publication) check() *fault.Fault {
 		return fault.New(fault.Denied, "only muster publishes on %s", p.channel).WithFix("give the channel another name")
 	case p.name != "" && !whom.Name(p.name, op.NameMax):
 		return fault.New(fault.Usage, "an op has a name of at most %d bytes without control characters", op.NameMax)
-	case p.name != op.Message && reserved(p.name):
+	case p.name != op.Message && Reserved(p.name):
 		return reservedName(p.name)
 	}
 	return nil

@@ -20,14 +20,6 @@ import (
 
 var clientName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// Ask implements control.Operations.
-func (o *Operations) Ask(ctx context.Context, a api.Ask) (api.Replies, error) {
-	answers, err := o.exchange.Request(ctx, exchange.Ask{
-		To: a.Selector, Op: a.Op, Body: a.Body, All: a.All, Within: time.Duration(a.WithinMS) * time.Millisecond,
-	})
-	return repliesOf(answers), err
-}
-
 func repliesOf(answers []exchange.Answer) (r api.Replies) {
 	for _, a := range answers {
 		r.Replies = append(r.Replies, api.Reply{From: a.From, PID: a.PID, Body: a.Body, Fault: a.Fault})
@@ -71,40 +63,6 @@ func (o *Operations) Run(ctx context.Context, run api.CommandRun) (api.Replies, 
 		return repliesOf(answers), err
 	}
 	return api.Replies{}, fault.New(fault.Usage, "nobody offers a command %q", run.Name).WithFix("`help` in `muster console` lists what there is")
-}
-
-// Console implements control.Operations.
-func (o *Operations) Console(ctx context.Context, order api.ConsoleOrder) (api.ConsolePlace, error) {
-	name := op.ConsoleOpen
-	if order.Close {
-		name = op.ConsoleClose
-	}
-	answers, err := o.exchange.Request(ctx, exchange.Ask{To: order.Worker, Op: name, Within: 10 * time.Second})
-	if err != nil {
-		return api.ConsolePlace{}, consoleFault(order.Worker, fault.From(err))
-	}
-	if len(answers) == 0 {
-		return api.ConsolePlace{}, fault.New(fault.ConsoleFailed, "%s did not answer", order.Worker)
-	}
-	a := answers[0]
-	if a.Fault != nil {
-		return api.ConsolePlace{}, consoleFault(order.Worker, a.Fault)
-	}
-	var place op.ConsolePlace
-	if len(a.Body) > 0 && !order.Close {
-		if err := json.Unmarshal(a.Body, &place); err != nil {
-			return api.ConsolePlace{}, fault.New(fault.ConsoleFailed, "%s does not say where its console is: %w", order.Worker, err)
-		}
-	}
-	return api.ConsolePlace(place), nil
-}
-
-func consoleFault(worker string, f *fault.Fault) *fault.Fault {
-	switch f.Code {
-	case fault.NoPeer, fault.UnknownOp:
-		return fault.New(fault.ConsoleFailed, "%s has no console: %s", worker, f.Text)
-	}
-	return f
 }
 
 // Join implements control.Operations: a client takes part until its connection, or
