@@ -263,7 +263,7 @@ func TestHooksRunAfterTheWorkersWithTheReason(t *testing.T) { // S1.2, S1.3
 	}
 	r := start(t, o)
 	r.state("web#0", event.Ready)
-	r.Stop(api.StopRequest{Reason: "the test is over", ExitCode: 17})
+	r.Stop(api.StopRequest{Reason: "the test\x00is over", ExitCode: 17}) // a NUL is in no variable
 	if code, err := r.ended(); code != 17 || err != nil {
 		t.Errorf("ended with %d, %v", code, err)
 	}

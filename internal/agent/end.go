@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -69,12 +70,21 @@ func (a *Agent) stopWorkers(now bool) bool {
 	return true
 }
 
+// variableMax is how much of a text is put into a variable, in bytes.
+const variableMax = 4 << 10
+
+// variable is a text, of whomever, as the value of a variable: without what no program
+// can be started with.
+func variable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text[:min(len(text), variableMax)], "\x00", " "), "")
+}
+
 // hook runs one on_exit command. Its failure is told and changes nothing (S1.3).
 func (a *Agent) hook(argv, environ []string, e ending) {
 	ctx, cancel := context.WithTimeout(context.Background(), spec.OnExitTimeout)
 	defer cancel()
 	env := append(slices.Clone(environ),
-		"MUSTER_REASON="+e.Reason, "MUSTER_EXIT_CODE="+strconv.Itoa(e.Code), "MUSTER_PROJECT="+a.opts.Spec.Project)
+		"MUSTER_REASON="+variable(e.Reason), "MUSTER_EXIT_CODE="+strconv.Itoa(e.Code), "MUSTER_PROJECT="+a.opts.Spec.Project)
 	result, err := process.Run(ctx, process.Command{ID: "on_exit", Argv: argv, Env: env, Dir: a.opts.Dir})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
