@@ -257,7 +257,7 @@ func (c *Conn) fromGlance() (f Frame, ok bool, err error) {
 			g.since = time.Time{}
 			return c.handNext(line)
 		}
-		if g.fresh && g.all && !g.over && g.passed > 0 && len(in.buf) == in.start+g.passed {
+		if g.fresh && g.all && !g.over && len(in.buf) == in.start+g.passed {
 			return Frame{}, false, nil // the look that saw the last line saw nothing else
 		}
 		if more, err := c.lookAgain(); !more || err != nil {

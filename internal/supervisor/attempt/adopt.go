@@ -128,7 +128,7 @@ func (a *Attempt) reattach(proc process.Proc) {
 	}
 	sh := a.cfg.Shared
 	var torn *fault.Fault
-	if a.channel, torn = sh.lines().Adopt(a.id, a.node != nil); torn != nil {
+	if a.channel, torn = sh.lines().Adopt(a.id, a.starter().driven()); torn != nil {
 		a.post(func() { a.cfg.Events.Torn(torn) })
 	}
 	if a.node != nil {

@@ -145,6 +145,7 @@ type Attempt struct {
 	notify  Notifier
 	channel *channel.Conn // nil: none
 	voice   *voice.Voice  // nil: no channel
+	ear     *handoff.Ear  // nil: it is a Node.js worker (cluster has it), or a goroutine hears it
 	pulse   *pulse.Pulse
 	crash   *event.WorkerCrash // what it has said of its own end; nil: nothing
 	adopted bool               // from an earlier agent

@@ -210,6 +210,9 @@ func (a *Attempt) Close() {
 // Leave ends everything in this process that hangs on the attempt, for a
 // successor to take it up; no event comes any more.
 func (a *Attempt) Leave() {
+	if a.ear != nil {
+		a.ear.Close() // first: what is not heard yet stays in the socket
+	}
 	a.voice.Silence()
 	a.silence()
 	a.node.deafen()

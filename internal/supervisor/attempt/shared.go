@@ -249,7 +249,7 @@ func (s starter) start() (out started, err error) {
 		}
 	}
 	var theirs *os.File
-	if out.channel, theirs, err = s.shared.lines().Open(s.id, s.cfg.Primary != nil); err != nil {
+	if out.channel, theirs, err = s.shared.lines().Open(s.id, s.driven()); err != nil {
 		return out, err
 	}
 	if theirs != nil {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/muster-run/muster/event"
+	"github.com/muster-run/muster/internal/channel"
+	"github.com/muster-run/muster/internal/handoff"
 	"github.com/muster-run/muster/internal/nodejs"
 	"github.com/muster-run/muster/internal/op"
 	"github.com/muster-run/muster/internal/supervisor/crash"
@@ -41,12 +43,30 @@ func (a *Attempt) listen(was *record.Node) {
 	default:
 		a.speak(mail.Plain{Conn: conn})
 	}
+	v, life := a.voice, a.life
+	if a.heardByLoop() {
+		a.ear = a.cfg.Shared.Loop.Hear(conn, handoff.Hearing{
+			Once: v.First,
+			Rest: func(f channel.Frame) { v.Rest(life, f, "") },
+			End:  func(err error) { v.Ended(err, life.Err() == nil) },
+		})
+		return
+	}
 	var take voice.Taker
 	if a.kin != nil {
 		take = a.kin.Take
 	}
-	v, life := a.voice, a.life
 	a.cfg.Shared.Errands.Go(func() { v.Listen(life, take) })
+}
+
+// heardByLoop says that the thread that hears Node.js workers hears it, too: that costs
+// less than a goroutine which waits. A program that is its own primary has a Taker, which
+// may wait.
+func (a *Attempt) heardByLoop() bool { return a.starter().driven() }
+
+// driven is heardByLoop, or that it is a Node.js worker: who opens its channel must know.
+func (s starter) driven() bool {
+	return s.cfg.Primary != nil || s.shared.Loop != nil && s.shared.Exchange != nil && !s.delegates
 }
 
 // speak makes its Voice, before the channel is read.
