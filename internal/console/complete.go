@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/internal/op/pattern"
-	"github.com/muster-run/muster/spec"
 )
 
 // completionTime bounds what a Tab waits for.
@@ -50,13 +49,8 @@ func (c *console) laterWords(ctx context.Context, words []string) []Candidate {
 	switch first := words[0]; {
 	case (first == "restart" || first == "stop") && n == 2:
 		return texts("clean", "force")
-	case first == "set" && n == 1:
-		return texts("port", "probe")
 	case first == "set" && words[1] == "port" && n <= 3:
 		return c.portWords(ctx, words)
-	case first == "set" && words[1] == "probe" && n == 2:
-		s, _ := c.o.Agent.Spec(ctx, false)
-		return texts(appNames(s)...)
 	case first == "set" && n >= 4:
 		return texts("now")
 	case first == "help" && n == 1:
@@ -91,14 +85,6 @@ func (c *console) portWords(ctx context.Context, words []string) []Candidate {
 		}
 	}
 	return list
-}
-
-func appNames(s spec.Spec) []string {
-	var names []string
-	for _, a := range s.Apps {
-		names = append(names, a.Name)
-	}
-	return names
 }
 
 func texts(words ...string) []Candidate {

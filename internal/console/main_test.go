@@ -72,7 +72,7 @@ func (d *desk) RunCommand(_ context.Context, r api.CommandRun) (api.Replies, err
 
 func (d *desk) Spec(context.Context, bool) (spec.Spec, error) {
 	return spec.Spec{Apps: []spec.App{
-		{Name: "web", Ports: []spec.Port{{Name: "http"}, {Name: "admin"}}, Listen: []spec.Listener{{Name: "main"}}},
+		{Name: "web", Ports: []spec.Port{{Name: "http"}, {Name: "admin"}}, Listen: []spec.Listener{{Name: "main", Network: "tcp"}, {Name: "sock", Network: "unix"}}},
 		{Name: "api", Ports: []spec.Port{{Name: "admin"}}},
 	}}, d.gone
 }

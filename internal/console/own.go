@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/spec"
 )
@@ -203,13 +204,8 @@ type port struct{ app, name string }
 func portsOf(s spec.Spec) []port {
 	var list []port
 	for _, a := range s.Apps {
-		for _, p := range a.Ports {
-			list = append(list, port{a.Name, p.Name})
-		}
-		for _, l := range a.Listen {
-			if l.Name != "" {
-				list = append(list, port{a.Name, l.Name})
-			}
+		for _, name := range api.PortNames(a) {
+			list = append(list, port{a.Name, name})
 		}
 	}
 	return list
