@@ -10,7 +10,7 @@ import (
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/agent"
-	"github.com/muster-run/muster/internal/cli/console"
+	"github.com/muster-run/muster/internal/cli/foreground"
 	"github.com/muster-run/muster/internal/cli/show"
 	"github.com/muster-run/muster/internal/config"
 	"github.com/muster-run/muster/spec"
@@ -37,13 +37,13 @@ func (r runner) run(ctx context.Context) (code int, began bool, err error) {
 	}
 	wait := func() {}
 	if !r.boot.Console {
-		wait = console.Show(console.Options{
+		wait = foreground.Show(foreground.Options{
 			Agent: a, Out: r.out, Err: r.err, Verbose: r.boot.Verbose, Quiet: r.boot.Quiet, LifecycleOnly: r.boot.Background,
 		})
 	}
 	code, err = a.Run(ctx)
 	if fault.CodeOf(err) == fault.KeeperLost {
-		return code, true, err // the console would wait for ends that do not come
+		return code, true, err // the foreground would wait for ends that do not come
 	}
 	wait()
 	if err != nil && !errors.Is(err, agent.ErrLeft) {

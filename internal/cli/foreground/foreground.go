@@ -1,6 +1,6 @@
-// Package console shows an agent of this process while it runs: its lifecycle
+// Package foreground shows an agent of this process while it runs: its lifecycle
 // lines on stderr, the lines of its workers on the stream they were written to.
-package console
+package foreground
 
 import (
 	"errors"
@@ -19,14 +19,14 @@ import (
 // worker's.
 const muster = "muster"
 
-// consoleBuffer is how many lines of an app a terminal may fall behind.
-const consoleBuffer = 8192
+// linesBuffer is how many lines of an app a terminal may fall behind.
+const linesBuffer = 8192
 
 // eventBuffer is how many events it may fall behind before it begins again with
 // those that the agent has kept.
 const eventBuffer = 4096
 
-// Options of a console.
+// Options of Show.
 type Options struct {
 	Agent    *agent.Agent
 	Out, Err *show.Printer
@@ -36,8 +36,8 @@ type Options struct {
 	LifecycleOnly bool
 }
 
-// console is the state of Show.
-type console struct {
+// screen is the state of Show.
+type screen struct {
 	Options
 
 	mu    sync.Mutex
@@ -46,10 +46,10 @@ type console struct {
 	wg    sync.WaitGroup
 }
 
-// Show starts the console and returns what waits until everything that the agent
+// Show starts it and returns what waits until everything that the agent
 // had to say is printed; call it after the agent has ended.
 func Show(o Options) (wait func()) {
-	c := &console{Options: o, width: len(muster)}
+	c := &screen{Options: o, width: len(muster)}
 	sub := o.Agent.Events().Subscribe(0, eventBuffer)
 	c.wg.Go(func() { // ends when the agent closes its Hub
 		n := show.NewNarrator()
@@ -67,7 +67,7 @@ func Show(o Options) (wait func()) {
 	return c.wg.Wait
 }
 
-func (c *console) event(n *show.Narrator, e event.Event) {
+func (c *screen) event(n *show.Narrator, e event.Event) {
 	if e.App != "" && e.Slot >= 0 {
 		c.join(e.App, e.Worker())
 	}
@@ -78,9 +78,9 @@ func (c *console) event(n *show.Narrator, e event.Event) {
 	c.lifecycle(e.Time, text, m)
 }
 
-// join makes the console follow an app from its first event on. The Log keeps
+// join makes it follow an app from its first event on. The Log keeps
 // what was printed before, so nothing is missed.
-func (c *console) join(app, worker string) {
+func (c *screen) join(app, worker string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.width = max(c.width, len(worker))
@@ -97,9 +97,9 @@ func (c *console) join(app, worker string) {
 	if c.LifecycleOnly || !c.Agent.Shows(app) {
 		return
 	}
-	past, follower, err := log.TailFollow(output.Filter{Since: c.Agent.Started()}, -1, consoleBuffer)
+	past, follower, err := log.TailFollow(output.Filter{Since: c.Agent.Started()}, -1, linesBuffer)
 	if err != nil {
-		follower = log.Follow(consoleBuffer)
+		follower = log.Follow(linesBuffer)
 	}
 	c.wg.Go(func() { // ends when the agent closes the Log
 		for _, r := range past {
@@ -111,7 +111,7 @@ func (c *console) join(app, worker string) {
 	})
 }
 
-func (c *console) record(r api.Record) {
+func (c *screen) record(r api.Record) {
 	p := c.Out
 	if r.Stream == "stderr" {
 		p = c.Err
@@ -130,7 +130,7 @@ func (c *console) record(r api.Record) {
 }
 
 // lifecycle is "12:00:01 muster   web#0 ready (pid 4711, 0.4s)" (S1.15).
-func (c *console) lifecycle(at time.Time, text string, m show.Mood) {
+func (c *screen) lifecycle(at time.Time, text string, m show.Mood) {
 	p := c.Err
 	c.mu.Lock()
 	width := c.width
