@@ -29,14 +29,6 @@ type SetProbe struct {
 	Interval spec.Duration `json:"interval"`
 }
 
-// SessionKey is the answer of GET /v1/session-key.
-type SessionKey struct {
-	// Key is 128 random bits in hexadecimal, the same for as long as muster runs.
-	Key string `json:"key"`
-	// Listen is where it is accepted: control.listen; "": nowhere.
-	Listen string `json:"listen,omitempty"`
-}
-
 // Setting is a value of an app that an order has changed. It holds over reloads and
 // restarts until a configuration is applied (`muster up`), or the file itself says
 // something else than it did when the order was given.

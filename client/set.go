@@ -15,8 +15,3 @@ func (c *Client) SetPort(ctx context.Context, o api.SetPort) (api.Outcome, error
 func (c *Client) SetProbe(ctx context.Context, o api.SetProbe) (api.Outcome, error) {
 	return post[api.Outcome](ctx, c, "/v1/set-probe", o)
 }
-
-// SessionKey is the key that control.listen asks for: a secret.
-func (c *Client) SessionKey(ctx context.Context) (api.SessionKey, error) {
-	return get[api.SessionKey](ctx, c, "/v1/session-key", nil)
-}

@@ -40,10 +40,3 @@ func withResults(out api.Outcome) api.Outcome {
 	}
 	return out
 }
-
-func (s *Server) sessionKey(*http.Request) (api.SessionKey, error) {
-	if s.options.SessionKey == nil {
-		return api.SessionKey{}, s.notOffered(http.MethodGet, "/v1/session-key")
-	}
-	return s.options.SessionKey(), nil
-}
