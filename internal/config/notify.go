@@ -92,7 +92,7 @@ func notifierFields(n *spec.Notifier) []table.Field {
 		table.Key("command", target(spec.NotifyCommand, table.Argv(&n.Command)), "", "A command that gets everything as JSON on its stdin, and as MUSTER_ variables."),
 		table.Key("on", wordsOf{table.Words(&n.On), spec.Occasions()}, "", "The occasions; default: all."),
 		table.Key("apps", table.Words(&n.Apps), "", "Names of apps, or globs; default: all."),
-		table.Key("template", table.Text(&n.Template, "a text in quotes, or behind a bar"), "", "The body for webhook: `{{NAME}}` stands for a fact as JSON text without quotes, such as `{{app}}`, `{{occasion}}`, `{{text}}`. In quotes, as YAML takes a bare brace for a map."),
+		table.Key("template", table.Text(&n.Template, "a text in quotes, or behind a bar"), "", "The body for webhook: `{{NAME}}` stands for a fact as JSON text without quotes, such as `{{app}}`, `{{event}}`, `{{text}}`. In quotes, as YAML takes a bare brace for a map."),
 		table.Key("headers", table.TextMap(&n.Headers), "", "Headers of the POST, such as Authorization."),
 		table.Key("server", table.Text(&n.Server, "a host and port"), "", "HOST:PORT of the mail server, for email. TLS is required but for loopback hosts."),
 		table.Key("from", table.Text(&n.From, "an address"), "", "The sender, for email."),

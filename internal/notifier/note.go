@@ -147,7 +147,7 @@ func (n Note) fill(template string) string {
 // facts are the values of a note as texts.
 func (n Note) facts() map[string]string {
 	return map[string]string{
-		"title": n.Title(), "text": n.Text(), "event": n.Event, "occasion": n.Event, "time": n.Time.UTC().Format(time.RFC3339),
+		"title": n.Title(), "text": n.Text(), "event": n.Event, "time": n.Time.UTC().Format(time.RFC3339),
 		"project": n.Project, "node": n.Node, "app": n.App, "worker": n.Worker, "pid": strconv.Itoa(n.PID),
 		"code": strconv.Itoa(n.Code), "signal": n.Signal, "error": n.Error, "stack": n.Stack, "output": n.Output,
 		"uptime": n.Uptime, "failures": strconv.Itoa(n.Failures), "held": strconv.Itoa(n.Held), "key": n.Key, "control": n.Control,

@@ -140,9 +140,8 @@ type served struct{ *exchange.Exchange }
 // Serve implements primitives.Exchange.
 func (s served) Serve(name string, h func(primitives.Call)) {
 	s.Exchange.Serve(name, func(c *exchange.Call) {
-		from := c.Party()
 		h(primitives.Call{
-			Party: from.ID, Name: from.Name, PID: c.PID(), ID: c.ID(), Again: c.Again(), Body: c.Body(), Asker: c,
+			Party: c.PartyID(), Name: c.From(), PID: c.PID(), ID: c.ID(), Again: c.Again(), Body: c.Body(), Asker: c,
 		})
 	})
 }
