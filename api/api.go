@@ -225,8 +225,11 @@ func (o Outcome) Fault() *fault.Fault {
 
 // kind is what a result is of.
 func (r Result) kind() string {
-	if r.Worker != "" {
+	switch {
+	case r.Worker != "":
 		return "workers"
+	case r.Fault != nil && r.Fault.Code == fault.NotifyFailed:
+		return "notifiers"
 	}
 	return "apps"
 }

@@ -30,6 +30,7 @@ func TestOutcomeFault(t *testing.T) {
 		{"the only one", []*fault.Fault{bad}, fault.ReloadFailed, "bad"},
 		{"some", []*fault.Fault{nil, bad, nil}, fault.Partly, "1 of 3 apps failed"},
 		{"all", []*fault.Fault{worse, bad}, fault.NoApp, "all 2 apps failed"},
+		{"notifiers", []*fault.Fault{nil, fault.New(fault.NotifyFailed, "x")}, fault.Partly, "1 of 2 notifiers failed"},
 	} {
 		var o api.Outcome
 		for _, f := range c.given {

@@ -11,20 +11,8 @@ import (
 )
 
 func (s *session) configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "config", Short: "Show the configuration, its schema, or what differs",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage.Wrong(cmd, "`muster config` knows show, schema and diff, not %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage.Wrong(cmd, "`muster config` needs one of show, schema and diff")
-		},
-	}
-	cmd.AddCommand(s.configShow(), s.configSchema(), s.configDiff())
-	return cmd
+	return usage.Group(&cobra.Command{Use: "config", Short: "Show the configuration, its schema, or what differs"},
+		s.configShow(), s.configSchema(), s.configDiff())
 }
 
 func (s *session) configShow() *cobra.Command {

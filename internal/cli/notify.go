@@ -11,12 +11,10 @@ import (
 )
 
 func (s *session) notifyCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return usage.Group(&cobra.Command{
 		Use: "notify", Short: "Try the notifiers",
 		Long: "Notify is about notify: in muster.yaml: who is told when a worker crashes, recovers or\nis given up.",
-	}
-	cmd.AddCommand(s.notifyTestCommand())
-	return cmd
+	}, s.notifyTestCommand())
 }
 
 func (s *session) notifyTestCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/cli/talk"
 	"github.com/muster-run/muster/internal/cli/usage"
 )
@@ -20,6 +21,9 @@ func (s *session) requestCommand() *cobra.Command {
 		Example: "  muster request web stock:left '{\"item\":7}'\n  muster request web cache:warm --all",
 		Args:    usage.Between(2, 3, "a SELECTOR, an OP and a JSON value"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout < time.Millisecond { // 0 would mean the default
+				return fault.New(fault.Usage, "--timeout %s leaves no time for a reply", timeout).WithFix("write a time such as 5s")
+			}
 			a := api.Ask{Selector: args[0], Op: args[1], All: all, WithinMS: timeout.Milliseconds()}
 			if len(args) > 2 {
 				text, err := talk.ReadMessage(args[2:], s.stdin)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
 )
 
 func (s *Server) version(*http.Request) (api.Agent, error) {
@@ -32,6 +33,9 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) shutdown(ctx context.Context, in api.StopRequest) (api.Done, error) {
 	if s.options.Shutdown == nil {
 		return api.Done{}, s.notOffered(http.MethodPost, "/v1/shutdown")
+	}
+	if in.ExitCode < 0 || in.ExitCode > 255 {
+		return api.Done{}, fault.New(fault.Usage, "the exit code %d cannot be", in.ExitCode).WithFix("give 0 to 255")
 	}
 	s.ordered(ctx, "shutdown", in.Reason)
 	begun := time.Now()

@@ -41,6 +41,8 @@ func TestKeyed(t *testing.T) {
 		{"POST", "/v1/restart", `{"selector":"role:worker"}`, 200, "restart done"},
 		{"POST", "/v1/stop", `{}`, 400, "selector is missing"},
 		{"POST", "/v1/stop", `{"selectr":"web"}`, 400, "unknown field"},
+		{"POST", "/v1/shutdown", `{"exit_code":300}`, 400, "exit code 300 cannot be"},
+		{"POST", "/v1/shutdown", `{"exit_code":-1}`, 400, "exit code -1 cannot be"},
 		{"GET", "/v1/stop", ``, 404, "has no GET /v1/stop"},
 		{"HEAD", "/v1/version", ``, 404, ""},
 		{"GET", "/v1/../v1/status", ``, 404, ""},

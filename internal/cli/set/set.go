@@ -35,22 +35,11 @@ type Line struct {
 
 // Command is `muster set`.
 func Command(l Line) *cobra.Command {
-	cmd := &cobra.Command{
+	return usage.Group(&cobra.Command{
 		Use: "set", Short: "Change a port, or how often is probed",
 		Long: "Set changes one value of an app that runs. It holds over reloads and restarts, also of\n" +
 			"the agent, until the next `muster up`, or until muster.yaml says something new there.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage.Wrong(cmd, "`muster set` knows port and probe, not %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage.Wrong(cmd, "`muster set` needs one of port and probe")
-		},
-	}
-	cmd.AddCommand(l.port(), l.probe())
-	return cmd
+	}, l.port(), l.probe())
 }
 
 func (l Line) port() *cobra.Command {

@@ -80,6 +80,14 @@ func (n *Narrator) Line(e event.Event) (string, Mood) {
 		return nodeLine(e, d), Quiet
 	case event.WorkerMessage:
 		return messageLine(e, d), Quiet
+	case event.WorkerLifecycle:
+		return e.Worker() + ": " + d.Text, Plain
+	case event.WorkerCrash:
+		return crashLine(e, d), Quiet
+	case event.WorkerHeartbeat:
+		return heartbeatLine(e, d)
+	case event.Notified:
+		return notifiedLine(e, d)
 	case event.Reload:
 		return reloadLine(e, d)
 	case event.Warning:

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
 )
 
 // Replied is what workers have replied to a request, one result for each.
@@ -13,6 +14,9 @@ func Replied(r api.Replies) (out api.Outcome) {
 		result := api.Result{App: app, Worker: reply.From, PID: reply.PID, Fault: reply.Fault}
 		if reply.Fault != nil {
 			result.Fault = reply.Fault.At(reply.From)
+			if result.Fault.Code == fault.UnknownOp && result.Fault.Fix == "" { // said by an SDK
+				result.Fault = result.Fault.WithFix(fault.Explain(fault.UnknownOp).Fix)
+			}
 		} else {
 			result.Text = "no content"
 			if len(reply.Body) > 0 {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-run/muster/fault"
+	"github.com/muster-run/muster/spec"
 )
 
 // Exactly wants n arguments, named as in the command's Use line.
@@ -32,4 +33,35 @@ func Between(least, most int, names string) cobra.PositionalArgs {
 func Wrong(cmd *cobra.Command, format string, args ...any) error {
 	fix := "usage: " + cmd.UseLine()
 	return fault.New(fault.Usage, format, args...).WithFix(strings.TrimSuffix(fix, " [flags]"))
+}
+
+// Group gives a command that does nothing by itself the commands below it, which it
+// names to who names none of them.
+func Group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(below...)
+	var names []string
+	for _, c := range below {
+		names = append(names, c.Name())
+	}
+	list := names[len(names)-1]
+	if n := len(names) - 1; n > 0 {
+		list = strings.Join(names[:n], ", ") + " and " + list
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		err := Wrong(cmd, "`%s` knows %s, not %q", cmd.CommandPath(), list, args[0])
+		if like := spec.Nearest(args[0], names); like != "" {
+			return fault.From(err).WithFix("did you mean `" + cmd.CommandPath() + " " + like + "`?")
+		}
+		return err
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if len(names) == 1 {
+			return Wrong(cmd, "`%s` needs a command: %s", cmd.CommandPath(), list)
+		}
+		return Wrong(cmd, "`%s` needs one of %s", cmd.CommandPath(), list)
+	}
+	return cmd
 }

@@ -23,8 +23,6 @@ func TestNegatives(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the question whether apps may go, and changes nothing.
-
 func TestScaleOrder(t *testing.T) {
 	cmd := &cobra.Command{Use: "scale APP N|+N|-N"}
 	for number, want := range map[string]api.Order{
@@ -60,5 +58,19 @@ func TestLogWindow(t *testing.T) {
 	}
 	if err := LogWindow(cmd, &client.LogOptions{Stream: "both"}, "1", "", now); fault.CodeOf(err) != fault.Usage {
 		t.Error(err)
+	}
+}
+
+// A command that only has others says so, and never succeeds.
+func TestGroup(t *testing.T) {
+	for line, want := range map[string]string{
+		"":     "`notify` needs a command: test",
+		"tset": "`notify` knows test, not \"tset\"",
+	} {
+		cmd := Group(&cobra.Command{Use: "notify", SilenceErrors: true, SilenceUsage: true}, &cobra.Command{Use: "test", Run: func(*cobra.Command, []string) {}})
+		cmd.SetArgs(strings.Fields(line))
+		if f := fault.From(cmd.Execute()); f == nil || f.Code != fault.Usage || f.Text != want {
+			t.Errorf("%q: %v", line, f)
+		}
 	}
 }
