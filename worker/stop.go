@@ -89,11 +89,7 @@ func (w *Worker) OnStop(f func(ctx context.Context, cause error)) (remove func()
 func (w *Worker) Stop(cause error) {
 	s := &w.stop
 	s.mu.Lock()
-	hooks := s.hooks
-	if s.ran {
-		hooks = nil
-	}
-	first := !s.ran
+	hooks, first := s.hooks, !s.ran
 	s.ran = true
 	s.mu.Unlock()
 	if !first {
