@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -384,12 +383,13 @@ func invalidate(ctx context.Context, w *worker.Worker, slot int) error {
 		gone <- struct{}{}
 		return nil, nil
 	})
-	c, err := peer.NewCache[int](ctx, w.Peer, "bench", peer.CacheOptions{})
-	if err != nil {
-		return err
-	}
+	var o peer.CacheOptions
 	if slot != 0 {
-		return tellWhenGone(ctx, w, c)
+		o.OnRemove = func(string) { _ = w.Send(ctx, "web#0", "bench:gone", nil) } // a failure is the time-out below
+	}
+	c, err := peer.NewCache[int](ctx, w.Peer, "bench", o)
+	if err != nil || slot != 0 {
+		return err
 	}
 	others, err := everybody(ctx, w)
 	if err != nil {
@@ -412,23 +412,4 @@ func invalidate(ctx context.Context, w *worker.Worker, slot int) error {
 		times = append(times, micros(began))
 	}
 	return write(os.Getenv("OUT"), times)
-}
-
-// tellWhenGone keeps a value, and says so each time it was removed.
-func tellWhenGone(ctx context.Context, w *worker.Worker, c *peer.Cache[int]) error {
-	for ctx.Err() == nil {
-		if err := c.Set("k", 1, 0); err != nil {
-			return err
-		}
-		for {
-			if _, ok := c.Get("k"); !ok {
-				break
-			}
-			<-time.After(20 * time.Microsecond)
-		}
-		if err := w.Send(ctx, "web#0", "bench:gone", nil); err != nil {
-			return err
-		}
-	}
-	return io.EOF
 }

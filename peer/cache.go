@@ -18,6 +18,11 @@ type CacheOptions struct {
 	// TTL is how long one is kept for which nothing else is said; 0: as long as there
 	// is room.
 	TTL time.Duration
+	// OnRemove is told what was removed because another process has said so, or (key "")
+	// that all was: also when this process may have missed something. It is called after
+	// that, by the one goroutine that reads what comes: it must not block or wait for a
+	// reply. Send is fine. nil: nobody is told.
+	OnRemove func(key string)
 }
 
 type (
@@ -48,7 +53,16 @@ func NewCache[V any](ctx context.Context, p *Peer, name string, o CacheOptions) 
 		return nil, err
 	}
 	c := &Cache[V]{p: p, name: name, local: local}
-	c.leave = p.caches.add(&cached{name, local.Del, local.Drop})
+	told := func(key string) {
+		if o.OnRemove != nil {
+			p.guard("OnRemove", func() { o.OnRemove(key) })
+		}
+	}
+	c.leave = p.caches.add(&cached{
+		name: name,
+		del:  func(key string) { local.Del(key); told(key) },
+		drop: func() { local.Drop(); told("") },
+	})
 	if err := p.primitive(ctx, op.CacheUse, op.CacheBody{Cache: name}, nil); err != nil {
 		c.leave()
 		return nil, err

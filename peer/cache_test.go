@@ -166,3 +166,39 @@ func TestCacheRefused(t *testing.T) {
 		t.Error("it is heard all the same")
 	}
 }
+
+// Who wants to know hears of what others remove, in order, and of nothing that this
+// process removes; a panic of it does no harm.
+func TestCacheTellsWhatWasRemoved(t *testing.T) {
+	p, a := join(t, Options{})
+	told := make(chan string, 8)
+	o := CacheOptions{OnRemove: func(key string) {
+		told <- key
+		if key == "bad" {
+			panic("on purpose")
+		}
+	}}
+	done := started(func() *Cache[int] {
+		c, err := NewCache[int](within(t), p, "one", o)
+		if err != nil {
+			t.Error(err)
+		}
+		return c
+	})
+	a.reply(a.next(op.CacheUse), nil)
+	c := receive(t, done)
+	fill(t, c, "a", "b")
+	c.local.Del("b")
+	a.op(op.CacheDel, op.CacheBody{Cache: "one", Key: "bad"}, from("web#1"))
+	a.op(op.CacheDel, op.CacheBody{Cache: "other", Key: "a"}, from("web#1"))
+	a.op(op.CacheDel, op.CacheBody{Cache: "one", Key: "a"}, from("web#1"))
+	a.op(op.CacheDrop, op.CacheBody{Cache: "one"}, from("web#1"))
+	for _, want := range []string{"bad", "a", ""} {
+		if got := receive(t, told); got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+	if has(c, "a") {
+		t.Error("it was told before it was done")
+	}
+}

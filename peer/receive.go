@@ -8,7 +8,8 @@ import (
 	"github.com/muster-run/muster/internal/op"
 )
 
-// receive reads the Wire to its end. It runs no code of the program.
+// receive reads the Wire to its end. The only code of the program that it runs is
+// CacheOptions.OnRemove.
 func (p *Peer) receive() {
 	defer close(p.read)
 	for {
