@@ -14,9 +14,10 @@
 // # Invariants
 //
 //   - Nobody waits for a notifier: each has a queue of queueMax notes and a goroutine
-//     of its own. What does not fit, or exceeds Notifier.Rate in a minute, is counted
-//     and told with the next one.
-//   - Each delivery has a result, which is an event (and a line of the log).
+//     of its own. What does not fit, or exceeds Notifier.Rate in a minute, is counted;
+//     the last of it (of gave_up before others) is told with that count when there is
+//     room again.
+//   - Each delivery has a result, which is an event, without the secrets of its URL.
 //   - Texts are masked (spec/secret) and cut; values are put into a body as JSON text,
 //     so that no output of a worker can change its shape.
 //   - The session key is in the note for started only, and never in an event.

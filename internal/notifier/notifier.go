@@ -34,8 +34,10 @@ type Options struct {
 	Environ []string
 	Log     *slog.Logger
 
-	// pauses between tries, shorter in tests.
+	// pauses between tries, and how often is looked for room for what was held;
+	// shorter in tests.
 	pauses []time.Duration
+	late   time.Duration
 }
 
 // Notifiers tell of what happens. Its methods are safe for concurrent use.
@@ -57,6 +59,7 @@ type line struct {
 
 	mu     sync.Mutex
 	held   int
+	last   *Note // of those held: what is told when there is room again
 	tokens float64
 	filled time.Time
 }
@@ -68,6 +71,9 @@ func New(o Options) *Notifiers {
 	}
 	if o.pauses == nil {
 		o.pauses = []time.Duration{time.Second, 5 * time.Second}
+	}
+	if o.late <= 0 {
+		o.late = time.Second
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Notifiers{opts: o, ctx: ctx, cancel: cancel, list: map[string]*line{}}
@@ -110,10 +116,14 @@ func (n *Notifiers) start(s spec.Notifier) *line {
 	ctx, cancel := context.WithCancel(n.ctx)
 	l := &line{Notifier: s, notes: make(chan Note, queueMax), cancel: cancel, tokens: float64(s.Rate), filled: time.Now()}
 	n.wg.Go(func() {
+		late := time.NewTicker(n.opts.late)
+		defer late.Stop()
 		for {
 			select {
 			case note := <-l.notes:
 				_ = n.deliver(ctx, l, note) // its event says what went wrong
+			case <-late.C:
+				l.release()
 			case <-ctx.Done():
 				return
 			}
@@ -174,24 +184,52 @@ func (l *line) wants(n Note) bool {
 	})
 }
 
-// push never blocks: what is too much is counted.
+// push never blocks: what is too much is counted, and the last of it kept.
 func (l *line) push(n Note) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.fill()
+	n.Held = l.held
+	if l.tokens >= 1 && l.queue(n) {
+		return
+	}
+	l.held++
+	if l.last == nil || l.last.Event != GaveUp || n.Event == GaveUp {
+		l.last = &n
+	}
+}
+
+// release tells the last of those held, so that nobody waits for the next accident to
+// hear that a worker was given up.
+func (l *line) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		return
+	}
+	if l.fill(); l.tokens >= 1 {
+		n := *l.last
+		n.Held = l.held - 1
+		l.queue(n)
+	}
+}
+
+// fill adds the tokens of the time that has passed.
+func (l *line) fill() {
 	now := time.Now()
 	l.tokens = min(float64(l.Rate), l.tokens+now.Sub(l.filled).Minutes()*float64(l.Rate))
 	l.filled = now
-	if l.tokens < 1 {
-		l.held++
-		return
-	}
-	n.Held = l.held
+}
+
+// queue says whether there was room.
+func (l *line) queue(n Note) bool {
 	select {
 	case l.notes <- n:
 		l.tokens--
-		l.held = 0
+		l.held, l.last = 0, nil
+		return true
 	default:
-		l.held++
+		return false
 	}
 }
 
@@ -239,8 +277,7 @@ func (n *Notifiers) deliver(ctx context.Context, l *line, note Note) error {
 	var f *fault.Fault
 	if err != nil {
 		f = fault.New(fault.NotifyFailed, "%s was not delivered: %w", note.Event, err).At("notify." + l.Name)
-		done.Fault = f
-		n.opts.Log.Warn("a notification was not delivered", "notifier", l.Name, "occasion", note.Event, "error", err)
+		done.Fault = f // muster's log is made of events, too
 	}
 	n.opts.Hub.Publish(event.Event{Node: n.opts.Node, App: note.App, Slot: event.NoSlot, Data: done})
 	if f != nil {

@@ -2,7 +2,6 @@ package notifier
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -72,7 +71,7 @@ func start(t *testing.T, list ...spec.Notifier) *rig {
 	hub := &event.Hub{}
 	sub := hub.Subscribe(event.Now, 1000)
 	n := New(Options{
-		Project: "shop", Node: "n1", Hub: hub, Dir: t.TempDir(), Environ: os.Environ(), pauses: []time.Duration{time.Millisecond, time.Millisecond},
+		Project: "shop", Node: "n1", Hub: hub, Dir: t.TempDir(), Environ: os.Environ(), pauses: []time.Duration{time.Millisecond, time.Millisecond}, late: time.Millisecond,
 		Session: func() (string, string) { return "k3y", "127.0.0.1:9009" },
 	})
 	t.Cleanup(func() { n.Close() })
@@ -286,6 +285,77 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// Of what is held the last is told when there is room, one that says that a worker was
+// given up before all others: perhaps nothing happens after it.
+func TestHeld(t *testing.T) {
+	l := &line{Notifier: spec.Notifier{Rate: 1}, notes: make(chan Note, 10), tokens: 1, filled: time.Now()}
+	l.push(Note{Event: Crash})
+	<-l.notes
+	l.push(Note{Event: GaveUp, App: "a"})
+	l.push(Note{Event: GaveUp, App: "b"})
+	l.push(Note{Event: Crash, App: "c"})
+	if l.release(); len(l.notes) != 0 {
+		t.Error("there was no room")
+	}
+	l.filled = l.filled.Add(-time.Minute)
+	l.release()
+	if n := <-l.notes; n.App != "b" || n.Held != 2 || l.held != 0 {
+		t.Errorf("%+v", n)
+	}
+	l.filled = l.filled.Add(-time.Minute)
+	if l.release(); len(l.notes) != 0 {
+		t.Error("it was told twice")
+	}
+
+	url, c := receiver(t, always(200))
+	ops := hook("ops", url)
+	ops.Rate = 600
+	r := start(t, ops)
+	ours := r.list["ops"]
+	ours.mu.Lock()
+	ours.tokens, ours.filled = 0, time.Now()
+	ours.mu.Unlock()
+	r.crash("web")
+	if g := next(t, c); !strings.Contains(g.body, "web#1") {
+		t.Errorf("%+v", g)
+	}
+	r.result(t)
+}
+
+// What a receiver answers may repeat our own secrets, and a time out says what it was.
+func TestRefusals(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hang" {
+			_, _ = io.ReadAll(r.Body) // else the end of the client is not seen
+			<-r.Context().Done()
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "no\n%s for %s %s\x1b[31m", r.URL.RequestURI(), r.Header.Get("Authorization"), strings.Repeat("z", 3000))
+	}))
+	defer s.Close()
+	said := hook("said", strings.Replace(s.URL, "//", "//user:pass@", 1)+"/T0KEN1/T0KEN2?key=T0KEN3")
+	said.Headers = map[string]string{"Authorization": "Bearer T0KEN4"}
+	hang := hook("hang", s.URL+"/hang")
+	hang.Timeout = spec.Duration(50 * time.Millisecond)
+	slow, silent := spec.DefaultNotifier("slow"), spec.DefaultNotifier("silent")
+	slow.Type, slow.Command, slow.Timeout = spec.NotifyCommand, []string{"sleep", "100"}, spec.Duration(50*time.Millisecond)
+	silent.Type, silent.Command = spec.NotifyCommand, []string{"false"}
+	r := start(t, said, hang, slow, silent)
+	for name, want := range map[string]string{
+		"said": `the answer is 403 Forbidden: "no `, "hang": "no answer within 50ms",
+		"slow": "the command was killed: it had not ended within 50ms", "silent": "the command ended with code 1 (",
+	} {
+		err := r.Test(t.Context(), name)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if text := fmt.Sprint(err, r.result(t).Fault); strings.Contains(text, "T0KEN") || len(text) > 1000 {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
 func TestWants(t *testing.T) {
 	for _, x := range []struct {
 		on, apps []string
@@ -347,7 +417,7 @@ func TestCommand(t *testing.T) {
 	}
 	s.Command, s.Timeout = []string{"sleep", "600"}, spec.Duration(50*time.Millisecond)
 	r.Apply([]spec.Notifier{s})
-	if err := r.Test(t.Context(), "sh"); err == nil || !strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+	if err := r.Test(t.Context(), "sh"); err == nil || !strings.Contains(err.Error(), "had not ended within 50ms") {
 		t.Error(err)
 	}
 }

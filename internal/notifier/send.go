@@ -29,12 +29,25 @@ const (
 		`{"type":"AdaptiveCard","version":"1.2","body":[{"type":"TextBlock","weight":"bolder","text":"{{title}}"},` +
 		`{"type":"TextBlock","wrap":true,"text":"{{text}}"}]}}]}`
 	discordMax = 1900
+	// saidMax is how much of a refusal is told, in bytes.
+	saidMax = 200
 )
 
 // try delivers once, within the notifier's timeout.
 func (n *Notifiers) try(ctx context.Context, l *line, note Note) error {
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout.D())
+	bounded, cancel := context.WithTimeout(ctx, l.Timeout.D())
 	defer cancel()
+	err := n.send(bounded, l, note)
+	if err == nil || bounded.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	if l.Type == spec.NotifyCommand { // another try would take as long
+		return fmt.Errorf("the command was killed: it had not ended within %s", l.Timeout.D())
+	}
+	return retry{fmt.Errorf("no answer within %s", l.Timeout.D())}
+}
+
+func (n *Notifiers) send(ctx context.Context, l *line, note Note) error {
 	switch l.Type {
 	case spec.NotifyCommand:
 		return n.command(ctx, l, note)
@@ -97,14 +110,53 @@ func post(ctx context.Context, l *line, note Note) error {
 		return retry{withoutURL(err)}
 	}
 	defer answer.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(answer.Body, 200)) // only to tell it
+	said, _ := io.ReadAll(io.LimitReader(answer.Body, 4*saidMax)) // only to tell it
 	switch {
 	case answer.StatusCode/100 == 2:
 		return nil
 	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode/100 == 5:
-		return retry{fmt.Errorf("the answer is %s: %q", answer.Status, said)}
+		return retry{refused(l, answer.Status, said)}
 	}
-	return fmt.Errorf("the answer is %s: %q", answer.Status, said)
+	return refused(l, answer.Status, said)
+}
+
+// refused is an answer that says no. What of it is a secret of ours is not repeated.
+func refused(l *line, status string, said []byte) error {
+	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(said), "")), " ")
+	for _, hidden := range secrets(l) {
+		text = strings.ReplaceAll(text, hidden, "******")
+	}
+	if text == "" {
+		return fmt.Errorf("the answer is %s", status)
+	}
+	return fmt.Errorf("the answer is %s: %q", status, cut(text, saidMax))
+}
+
+// secretMin is how long a part of a URL is that may be a secret, in bytes.
+const secretMin = 6
+
+// secrets are the parts of a notifier's URL and headers that nobody is to read, the
+// longest first.
+func secrets(l *line) (list []string) {
+	add := func(text string, split string) {
+		for _, part := range append(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(split, r) }), text) {
+			if len(part) >= secretMin {
+				list = append(list, part)
+			}
+		}
+	}
+	if u, err := url.Parse(l.URL); err == nil {
+		add(u.Path, "/")
+		add(u.RawQuery, "&=")
+		if password, ok := u.User.Password(); ok {
+			list = append(list, password)
+		}
+	}
+	for _, value := range l.Headers {
+		add(value, " ")
+	}
+	slices.SortFunc(list, func(a, b string) int { return len(b) - len(a) })
+	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
 }
 
 // withoutURL is an error of net/http without the URL, whose path may be a secret.
@@ -151,7 +203,11 @@ func (n *Notifiers) command(ctx context.Context, l *line, note Note) error {
 	case result.Exit.Signal != 0:
 		return fmt.Errorf("the command was ended by %s", unix.SignalName(result.Exit.Signal))
 	case result.Exit.Code != 0:
-		return fmt.Errorf("the command ended with code %d: %s", result.Exit.Code, strings.Join(result.LastLines(3), " | "))
+		text := fmt.Sprintf("the command ended with code %d", result.Exit.Code)
+		if lines := result.LastLines(3); lines != nil {
+			text += ": " + strings.Join(lines, " | ")
+		}
+		return errors.New(text)
 	}
 	return nil
 }
