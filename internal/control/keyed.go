@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/muster-run/muster/api"
+	"github.com/muster-run/muster/fault"
 )
 
 // keyedRoutes are what can be asked for with the session key.
@@ -30,7 +32,8 @@ func (s *Server) Keyed() http.Handler {
 
 func (s *Server) keyed(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains(keyedRoutes(), r.Method+" "+r.URL.Path) {
-		return s.notOffered(r.Method, r.URL.Path)
+		return status{http.StatusNotFound, fault.New(fault.Usage, "%s %s is not to be had with the session key", r.Method, r.URL.Path).
+			WithFix("ask for one of " + strings.Join(keyedRoutes(), ", ") + "; all else is on the control socket")}
 	}
 	route, err := s.find(w, r)
 	if err != nil {

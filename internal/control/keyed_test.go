@@ -43,7 +43,7 @@ func TestKeyed(t *testing.T) {
 		{"POST", "/v1/stop", `{"selectr":"web"}`, 400, "unknown field"},
 		{"POST", "/v1/shutdown", `{"exit_code":300}`, 400, "exit code 300 cannot be"},
 		{"POST", "/v1/shutdown", `{"exit_code":-1}`, 400, "exit code -1 cannot be"},
-		{"GET", "/v1/stop", ``, 404, "has no GET /v1/stop"},
+		{"GET", "/v1/stop", ``, 404, "ask for one of GET /v1/version, POST /v1/stop,"},
 		{"HEAD", "/v1/version", ``, 404, ""},
 		{"GET", "/v1/../v1/status", ``, 404, ""},
 		{"GET", "/v1/session-key", ``, 404, ""},

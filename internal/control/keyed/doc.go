@@ -12,7 +12,8 @@
 //   - A page in a browser gets nowhere: a request with an Origin, or whose Host is no
 //     name of this host (DNS rebinding), is refused, whatever its key.
 //   - Whoever has the key is never kept waiting by those who guess: refusals are
-//     delayed, so many at a time at most, and what comes above that is refused at once.
+//     delayed, so many at a time at most, and what comes above that is refused at once;
+//     and connections that say nothing make room for others.
 //
 // # Failures
 //

@@ -27,7 +27,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.ContentLength > maxBody:
 		h.Set("Connection", "close") // what follows is not read
-		answer(w, http.StatusRequestEntityTooLarge, fault.New(fault.Usage, "the request is longer than %d bytes", maxBody))
+		answer(w, http.StatusRequestEntityTooLarge, fault.New(fault.Usage, "the request is longer than %d bytes", maxBody).WithFix("send less"))
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -38,7 +38,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) admit(r *http.Request) (code int, f *fault.Fault) {
 	switch {
 	case r.Header.Get("Origin") != "":
-		return http.StatusForbidden, fault.New(fault.Denied, "pages in a browser may not use this").WithFix("ask from a program, or use the dashboard")
+		return http.StatusForbidden, fault.New(fault.Denied, "pages in a browser may not use this").WithFix("ask from a program")
 	case !isHere(r.Host):
 		return http.StatusForbidden, fault.New(fault.Denied, "this is not %q", r.Host).WithFix("use 127.0.0.1, [::1] or localhost in the URL")
 	case !s.hasKey(r.Header.Values("Authorization")):

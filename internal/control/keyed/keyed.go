@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ const (
 	// maxBody and maxHeader bound a request, in bytes.
 	maxBody   = 64 << 10
 	maxHeader = 16 << 10
-	// maxConns is how many connections there may be at a time; others are closed.
+	// maxConns is how many connections there may be at a time.
 	maxConns = 64
 	// maxRefused is how many refusals are delayed at a time.
 	maxRefused = 16
@@ -102,14 +103,15 @@ func (s *Server) Close(grace time.Duration) {
 }
 
 func (s *Server) serve(l net.Listener) {
+	d := &door{Listener: l}
 	server := &http.Server{
-		Handler: s, ReadHeaderTimeout: s.o.headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		Handler: s, ConnState: d.state, ReadHeaderTimeout: s.o.headerTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
 	}
 	s.now = server
 	address := l.Addr().String()
 	s.running.Go(func() { // ends with the server
-		err := server.Serve(&door{Listener: l, places: make(chan struct{}, maxConns)})
+		err := server.Serve(d)
 		if !errors.Is(err, http.ErrServerClosed) {
 			s.o.Warn(fault.New(fault.Bind, "nobody is heard on control.listen any more: %w", err).At(address).
 				WithFix("`muster up` opens it again where the file says another address, or none before"))
@@ -132,31 +134,87 @@ func (s *Server) retire(grace time.Duration) {
 	})
 }
 
-// door closes connections above those there is a place for.
+// door has a place for maxConns connections. When all are taken, the one that has said
+// nothing whole for longest makes room, so that who only holds connections keeps nobody
+// out; where all are at work, a new one is closed.
 type door struct {
 	net.Listener
-	places chan struct{}
+
+	mu     sync.Mutex
+	open   int
+	silent []*conn // the oldest first
 }
 
 // Accept implements net.Listener.
 func (d *door) Accept() (net.Conn, error) {
 	for {
-		c, err := d.Listener.Accept()
+		raw, err := d.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case d.places <- struct{}{}:
-			return &conn{Conn: c, leave: sync.OnceFunc(func() { <-d.places })}, nil
-		default:
-			c.Close()
+		c := &conn{Conn: raw}
+		c.leave = sync.OnceFunc(func() { d.left(c) })
+		if oldest, ok := d.enter(c); !ok {
+			raw.Close()
+		} else {
+			if oldest != nil {
+				oldest.Close()
+			}
+			return c, nil
 		}
 	}
+}
+
+// enter gives c a place: perhaps that of oldest, which is to be closed.
+func (d *door) enter(c *conn) (oldest *conn, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open >= maxConns {
+		if len(d.silent) == 0 {
+			return nil, false
+		}
+		oldest, d.silent = d.silent[0], d.silent[1:]
+	}
+	d.open++
+	d.silent = append(d.silent, c)
+	return oldest, true
+}
+
+// state is http.Server's ConnState.
+func (d *door) state(c net.Conn, now http.ConnState) {
+	ours, ok := c.(*conn)
+	if !ok {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch now {
+	case http.StateActive: // a header was read
+		d.heard(ours)
+	case http.StateIdle:
+		if !ours.gone {
+			d.silent = append(d.silent, ours)
+		}
+	case http.StateNew, http.StateHijacked, http.StateClosed:
+	}
+}
+
+func (d *door) heard(c *conn) {
+	d.silent = slices.DeleteFunc(d.silent, func(s *conn) bool { return s == c })
+}
+
+func (d *door) left(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+	c.gone = true
+	d.heard(c)
 }
 
 type conn struct {
 	net.Conn
 	leave func()
+	gone  bool // has left; under the door's mutex
 }
 
 // Close implements net.Conn.

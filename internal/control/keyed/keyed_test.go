@@ -2,10 +2,12 @@ package keyed
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -315,28 +317,64 @@ func TestBrokenListener(t *testing.T) {
 	}
 }
 
-// More connections than there are places for are closed, and places are given back.
+// dial connects, and closes the connection at the end.
+func (g *rig) dial() net.Conn {
+	g.Helper()
+	c, err := net.Dial("tcp", g.address)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+// Who only holds connections keeps nobody out: of more than there are places for, those
+// are closed that have been silent for longest.
 func TestCrowd(t *testing.T) {
-	g := begin(t, nil)
+	g := begin(t, func(o *Options) { o.headerTime = time.Minute })
 	var held []net.Conn
-	for range maxConns {
-		c, err := net.Dial("tcp", g.address)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for range 3 * maxConns {
+		c := g.dial()
+		io.WriteString(c, "POST /v1/stop HTTP/1.1\r\nHost: local") // and not a word more
 		held = append(held, c)
 	}
-	extra, err := net.Dial("tcp", g.address)
-	if err != nil {
-		t.Fatal(err)
+	for range 10 {
+		if code, _ := g.send("{}", good); code != 200 {
+			t.Error(code)
+		}
 	}
-	defer extra.Close()
-	extra.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := extra.Read(make([]byte, 1)); err == nil {
-		t.Error("it was not closed")
+	if _, err := held[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the first is still there: %v", err)
 	}
-	for _, c := range held {
-		c.Close()
+}
+
+// Those at work are not closed for others; their places are given back.
+func TestAllAtWork(t *testing.T) {
+	block := make(chan struct{})
+	g := begin(t, nil)
+	g.block = block
+	codes := make(chan int, maxConns)
+	for range maxConns {
+		go func() {
+			answer, err := g.client.Do(g.request("{}", good))
+			if err != nil {
+				codes <- -1
+				return
+			}
+			answer.Body.Close()
+			codes <- answer.StatusCode
+		}()
+	}
+	until(t, "not all are at work", func() bool { asked, _ := g.seen(); return len(asked) == maxConns })
+	if _, err := g.dial().Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more was not closed: %v", err)
+	}
+	close(block)
+	for range maxConns {
+		if code := <-codes; code != 200 {
+			t.Error(code)
+		}
 	}
 	until(t, "places are not given back", func() bool {
 		answer, err := g.client.Do(g.request("{}", good))
