@@ -52,7 +52,8 @@ func full() *Metrics {
 		}
 	}})
 	for _, d := range []event.Notified{
-		{Notifier: "ops", Occasion: "crash"}, {Notifier: "ops", Occasion: "crash", Held: 5},
+		{Notifier: "ops", Occasion: "crash"},
+		{Notifier: "ops", Occasion: "crash", Held: 5},
 		{Notifier: "ops", Occasion: "crash", Fault: fault.New(fault.NotifyFailed, "no"), Held: 2},
 	} {
 		hub.Publish(event.Event{Data: d})
