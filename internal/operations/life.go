@@ -3,9 +3,9 @@ package operations
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/muster-run/muster/event"
-	"github.com/muster-run/muster/internal/op"
 )
 
 // life is a fact of a worker's life as other workers hear it (S0.2, S0.6).
@@ -47,7 +47,7 @@ func lifeOf(e event.Event) (name string, l life) {
 	case event.Reload:
 		l.Phase, l.Done, l.Total = d.Phase, d.Done, d.Total
 		if d.Fault != nil {
-			l.Why = d.Fault.Text
+			l.Why = strings.TrimPrefix(d.Fault.Where+": "+d.Fault.Text, ": ")
 		}
 		return lifeOfReload(d.Phase), l
 	}
@@ -78,11 +78,13 @@ func lifeOfReload(p event.ReloadPhase) string {
 	return "reload:progress"
 }
 
+// lifeBehind is how many events the telling of life may fall behind.
+const lifeBehind = 1024
+
 // tellLife publishes the life of workers to those who subscribe to op.LifeChannel,
 // until ctx ends. A reader that is too slow for the events goes on with the newest.
-func tellLife(ctx context.Context, hub *event.Hub, publish func(channel, name string, body json.RawMessage)) {
-	for ctx.Err() == nil {
-		sub := hub.Subscribe(event.Now, 1024)
+func tellLife(ctx context.Context, hub *event.Hub, sub *event.Subscription, publish func(name string, body json.RawMessage)) {
+	for {
 		stop := context.AfterFunc(ctx, sub.Close)
 		for e := range sub.C {
 			name, l := lifeOf(e)
@@ -90,11 +92,12 @@ func tellLife(ctx context.Context, hub *event.Hub, publish func(channel, name st
 				continue
 			}
 			if body, err := json.Marshal(l); err == nil {
-				publish(op.LifeChannel, name, body)
+				publish(name, body)
 			}
 		}
 		if !stop() || sub.Err() != event.ErrSlow {
 			return
 		}
+		sub = hub.Subscribe(event.Now, lifeBehind)
 	}
 }

@@ -39,7 +39,7 @@ func TestLife(t *testing.T) {
 		{event.WorkerExit{Code: -1, Signal: "SIGKILL"}, `worker:exit {"app":"api","worker":"api#2","slot":2,"pid":9,"code":-1,"signal":"SIGKILL"}`},
 		{event.WorkerStatus{Text: "x"}, ""},
 		{event.Reload{Phase: event.ReloadRunning, Done: 1, Total: 4}, `reload:progress {"app":"api","worker":"api#2","slot":2,"pid":9,"phase":"running","done":1,"total":4}`},
-		{event.Reload{Phase: event.ReloadFailed, Done: 1, Total: 4, Fault: fault.New(fault.ReloadFailed, "it fails")}, `reload:end {"app":"api","worker":"api#2","slot":2,"pid":9,"phase":"failed","done":1,"total":4,"why":"it fails"}`},
+		{event.Reload{Phase: event.ReloadFailed, Done: 1, Total: 4, Fault: fault.New(fault.ReloadFailed, "it fails").At("api#0 (pid 9)")}, `reload:end {"app":"api","worker":"api#2","slot":2,"pid":9,"phase":"failed","done":1,"total":4,"why":"api#0 (pid 9): it fails"}`},
 	} {
 		r.hub.Publish(event.Event{App: "api", Slot: 2, PID: 9, Data: c.data})
 		if c.want == "" {
@@ -55,8 +55,8 @@ func TestLife(t *testing.T) {
 		}
 	}
 	// An event of the whole app names no worker.
-	r.hub.Publish(event.Event{App: "api", Slot: event.NoSlot, Data: event.Reload{Phase: event.ReloadQueued}})
-	if got := <-heard; got != `reload:progress {"app":"api","phase":"queued"}` {
+	r.hub.Publish(event.Event{App: "api", Slot: event.NoSlot, Data: event.Reload{Phase: event.ReloadFailed, Fault: fault.New(fault.BuildFailed, "no")}})
+	if got := <-heard; got != `reload:end {"app":"api","phase":"failed","why":"no"}` {
 		t.Error(got)
 	}
 }

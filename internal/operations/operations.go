@@ -113,8 +113,9 @@ func (o *Operations) Begin(home Home) {
 	close(o.begun)
 	o.exchange.Settle()
 	o.primitives.Settle(o.exchange.Present)
+	sub := o.o.Events.Subscribe(event.Now, lifeBehind) // here, so that nothing is missed once Begin returns
 	o.tasks.Go(func() {
-		tellLife(o.ctx, o.o.Events, func(channel, name string, body json.RawMessage) { o.exchange.Publish(channel, name, body) })
+		tellLife(o.ctx, o.o.Events, sub, func(name string, body json.RawMessage) { o.exchange.Publish(op.LifeChannel, name, body) })
 	})
 }
 

@@ -11,6 +11,7 @@
 //	prop orphans N        leave N zombies to whoever adopts them, stay
 //	prop ignore           ignore every polite signal
 //	prop exit CODE        end with a code
+//	prop settings         take part in operations, print settings that change, stay
 //	prop mark DIR         make a file in DIR that is named by the pid, stay
 package main
 
@@ -60,6 +61,8 @@ func main() {
 			fail(err.Error())
 		}
 		stay()
+	case "settings":
+		os.Exit(settings())
 	case "exit":
 		os.Exit(number(arg))
 	default:

@@ -14,22 +14,26 @@ import (
 	"github.com/muster-run/muster/client"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/peer"
+	"github.com/muster-run/muster/test/rig"
 )
 
-// join takes part in the room as a client, over the control socket.
-func (r *room) join(name string) *peer.Peer {
-	r.t.Helper()
-	found, err := filepath.Glob(filepath.Join(r.Runtime, "*", "control.sock"))
+// join takes part in a project as a client, over the control socket.
+func join(t *testing.T, project *rig.Project, name string) *peer.Peer {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(project.Runtime, "*", "control.sock"))
 	if err != nil || len(found) != 1 {
-		r.t.Fatal("no control socket:", found, err)
+		t.Fatal("no control socket:", found, err)
 	}
-	p, err := client.New(client.Options{Socket: found[0]}).Join(r.t.Context(), name, peer.Options{})
+	p, err := client.New(client.Options{Socket: found[0]}).Join(t.Context(), name, peer.Options{})
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.t.Cleanup(func() { p.Close() })
+	t.Cleanup(func() { p.Close() })
 	return p
 }
+
+// join takes part in the room.
+func (r *room) join(name string) *peer.Peer { return join(r.t, r.Project, name) }
 
 // BadInput: what nobody should do has a defined outcome, and everybody goes on.
 func BadInput(t *testing.T) string {
