@@ -303,8 +303,6 @@ func (p *Primitives) Close() {
 // Counts is how many there are of each.
 type Counts struct {
 	Limiters, Locks, Waiting, Counters, CacheUses int
-	// Dropped is how many bytes of the ledger were damaged when it was opened.
-	Dropped int64
 }
 
 // Counts is how many there are now.
@@ -314,6 +312,6 @@ func (p *Primitives) Counts() Counts {
 	held, waiting := p.locks.Len()
 	return Counts{
 		Limiters: p.limiters.Len(), Locks: held, Waiting: waiting, Counters: p.counters.Len(),
-		CacheUses: p.caches.total, Dropped: p.ledger.Dropped(),
+		CacheUses: p.caches.total,
 	}
 }

@@ -103,9 +103,6 @@ func New(o Options, pid int) *Voice {
 // Carrier takes letters to the process.
 func (v *Voice) Carrier() mail.Carrier { return v.box.Carrier }
 
-// Conn is the channel.
-func (v *Voice) Conn() *channel.Conn { return v.o.Conn }
-
 // Open lets others speak to the process: it runs, by this pid. It may be called again
 // with another one.
 func (v *Voice) Open(pid int) {
