@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -122,9 +123,12 @@ func standard(importPath string) bool {
 
 const root = "../.."
 
+// parsedTree parses once: the rules only read.
+var parsedTree = sync.OnceValues(func() (tree, error) { return parseTree(os.DirFS(root)) })
+
 func wholeTree(t *testing.T) tree {
 	t.Helper()
-	all, err := parseTree(os.DirFS(root))
+	all, err := parsedTree()
 	if err != nil {
 		t.Fatal(err)
 	}
