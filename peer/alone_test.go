@@ -23,6 +23,24 @@ func alone(t *testing.T) *Peer {
 	return p
 }
 
+// Alone, bodies mean what they mean to muster.
+func TestAloneBodies(t *testing.T) {
+	p := alone(t)
+	var value op.Value
+	if err := p.Request(within(t), "", op.CounterGet, op.CounterBody{Name: "n", Add: 5}, &value); err != nil || value.Value != 0 {
+		t.Error("get has added:", value, err)
+	}
+	var taken op.Taken
+	err := p.Request(within(t), "", op.LimiterTake, op.LimiterBody{Name: "l", Rate: 0.5}, &taken)
+	if err != nil || !taken.Allowed {
+		t.Error(taken, err)
+	}
+	var held op.Held
+	token := strings.Repeat("t", 16)
+	err = p.Request(within(t), "", op.LockAcquire, op.LockBody{Name: "l", Token: token, WaitMS: math.MaxInt64}, &held)
+	wantCode(t, err, fault.Usage) // no wait may be so long
+}
+
 // Alone, what needs others says so, and the rest works in the process.
 func TestAlone(t *testing.T) {
 	p := alone(t)

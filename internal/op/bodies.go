@@ -1,6 +1,11 @@
 package op
 
-import "encoding/json"
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"time"
+)
 
 // HelloBody of Hello.
 type HelloBody struct {
@@ -194,6 +199,28 @@ type LimiterBody struct {
 	IntervalMS int64   `json:"interval_ms,omitempty"`
 	// Tokens wanted; 0: 1.
 	Tokens float64 `json:"tokens,omitempty"`
+}
+
+// WithDefaults fills in what is not said.
+func (b LimiterBody) WithDefaults() LimiterBody {
+	if b.Burst == 0 {
+		b.Burst = max(1, math.Ceil(b.Rate))
+	}
+	b.IntervalMS, b.Tokens = cmp.Or(b.IntervalMS, 1000), cmp.Or(b.Tokens, 1)
+	return b
+}
+
+// Time is a body's number of milliseconds. What does not fit is the longest time there
+// is, or the shortest, which all refuse.
+func Time(ms int64) time.Duration {
+	const most = int64(math.MaxInt64 / time.Millisecond)
+	return time.Duration(max(-most, min(most, ms))) * time.Millisecond
+}
+
+// Milliseconds are rounded up: who waits that long has waited long enough. A time that
+// is over has none.
+func Milliseconds(d time.Duration) int64 {
+	return int64((max(0, d) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // Taken answers LimiterTake. A refusal moves nothing; WaitNS is the exact time until

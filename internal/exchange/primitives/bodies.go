@@ -2,8 +2,6 @@ package primitives
 
 import (
 	"encoding/json"
-	"math"
-	"time"
 
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/internal/coordination/limiter"
@@ -29,28 +27,8 @@ func checkName(thing, name string) error {
 	return nil
 }
 
-// milliseconds is the time of a body. What does not fit is a time that all refuse.
-func milliseconds(ms int64) time.Duration {
-	const most = int64(math.MaxInt64 / time.Millisecond)
-	return time.Duration(max(-most, min(most, ms))) * time.Millisecond
-}
-
-// inMilliseconds rounds up: who waits that long has waited long enough.
-func inMilliseconds(d time.Duration) int64 {
-	return int64((max(0, d) + time.Millisecond - 1) / time.Millisecond)
-}
-
 // limitOf is the Limit of a body, and how many tokens are wanted.
 func limitOf(b op.LimiterBody) (l limiter.Limit, tokens float64) {
-	l = limiter.Limit{Rate: b.Rate, Burst: b.Burst, Interval: milliseconds(b.IntervalMS)}
-	if b.Burst == 0 {
-		l.Burst = max(1, math.Ceil(b.Rate))
-	}
-	if b.IntervalMS == 0 {
-		l.Interval = time.Second
-	}
-	if tokens = b.Tokens; tokens == 0 {
-		tokens = 1
-	}
-	return l, tokens
+	b = b.WithDefaults()
+	return limiter.Limit{Rate: b.Rate, Burst: b.Burst, Interval: op.Time(b.IntervalMS)}, b.Tokens
 }

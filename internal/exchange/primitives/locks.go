@@ -30,7 +30,7 @@ func askOf(c Call) (lock.Ask, error) {
 	}
 	return lock.Ask{
 		Name: body.Name, Token: body.Token, Party: c.Party, Owner: c.Name,
-		Lease: milliseconds(body.LeaseMS), Wait: milliseconds(body.WaitMS),
+		Lease: op.Time(body.LeaseMS), Wait: op.Time(body.WaitMS),
 	}, err
 }
 
@@ -79,7 +79,7 @@ func (p *Primitives) cancel(ticket uint64) {
 }
 
 func heldOf(o lock.Outcome, now time.Duration) op.Held {
-	left := inMilliseconds(o.Until - now)
+	left := op.Milliseconds(o.Until - now)
 	if o.Held {
 		return op.Held{Held: true, Fence: o.Fence, LeaseMS: left}
 	}

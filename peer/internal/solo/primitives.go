@@ -1,7 +1,6 @@
 package solo
 
 import (
-	"math"
 	"time"
 
 	"github.com/muster-run/muster/internal/coordination/limiter"
@@ -14,16 +13,8 @@ func (w *Wire) now() time.Duration { return time.Since(w.start) }
 
 // take asks a limiter.
 func (w *Wire) take(b op.LimiterBody) (any, error) {
-	limit := limiter.Limit{Rate: b.Rate, Burst: b.Burst, Interval: time.Duration(b.IntervalMS) * time.Millisecond}
-	if limit.Burst == 0 {
-		limit.Burst = math.Ceil(b.Rate)
-	}
-	if limit.Interval == 0 {
-		limit.Interval = time.Second
-	}
-	if b.Tokens == 0 {
-		b.Tokens = 1
-	}
+	b = b.WithDefaults()
+	limit := limiter.Limit{Rate: b.Rate, Burst: b.Burst, Interval: op.Time(b.IntervalMS)}
 	got, err := w.limits.Take(limiter.ID{Name: b.Name, Key: b.Key}, limit, b.Tokens, w.now())
 	return op.Taken{Allowed: got.Allowed, WaitNS: int64(got.Wait), Left: got.Left}, err
 }
@@ -32,7 +23,7 @@ func (w *Wire) take(b op.LimiterBody) (any, error) {
 func ask(b op.LockBody) lock.Ask {
 	return lock.Ask{
 		Name: b.Name, Token: b.Token, Party: name, Owner: name,
-		Lease: time.Duration(b.LeaseMS) * time.Millisecond, Wait: time.Duration(b.WaitMS) * time.Millisecond,
+		Lease: op.Time(b.LeaseMS), Wait: op.Time(b.WaitMS),
 	}
 }
 
@@ -54,7 +45,7 @@ func (w *Wire) acquire(f op.Frame) {
 
 // outcome as it is answered.
 func (w *Wire) outcome(o lock.Outcome) op.Held {
-	left := max(0, (o.Until - w.now()).Milliseconds())
+	left := op.Milliseconds(o.Until - w.now())
 	if !o.Held {
 		return op.Held{Owner: o.By, WaitMS: left}
 	}

@@ -198,11 +198,13 @@ func (w *Wire) do(f op.Frame) (any, error) {
 		return with(f, func(b op.OpsBody) (any, error) { return nil, set(w.listens, f.Op == op.Listen, b.Ops...) })
 	case op.LimiterTake:
 		return with(f, w.take)
-	case op.CounterAdd, op.CounterGet:
+	case op.CounterAdd:
 		return with(f, func(b op.CounterBody) (any, error) {
 			value, err := w.counters.Add(b.Name, b.Add)
 			return op.Value{Value: value}, err
 		})
+	case op.CounterGet:
+		return with(f, func(b op.CounterBody) (any, error) { return op.Value{Value: w.counters.Get(b.Name)}, nil })
 	case op.LockRenew, op.LockRelease:
 		return with(f, func(b op.LockBody) (any, error) { return w.held(f.Op, b) })
 	}
