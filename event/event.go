@@ -119,6 +119,9 @@ type WorkerState struct {
 	Next *time.Time `json:"next,omitempty"`
 	// Release that the worker runs.
 	Release string `json:"release,omitempty"`
+	// Trial: it is a new one that is to replace another, and has not yet; if it fails,
+	// that does.
+	Trial bool `json:"trial,omitempty"`
 }
 
 // WorkerExit says how a worker's main process ended.

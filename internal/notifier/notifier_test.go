@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -167,6 +168,44 @@ func TestNotWell(t *testing.T) {
 	if n := w.see(at); n != nil || len(w.troubles) != 0 {
 		t.Errorf("%+v %v", n, w.troubles)
 	}
+}
+
+// What is told, and what is the answer to somebody's order.
+func TestWhatIsTold(t *testing.T) {
+	w := newWatch()
+	var told []string
+	sees := func(generation int, list ...event.Data) {
+		for _, d := range list {
+			if n := w.see(event.Event{App: "web", Slot: 0, Generation: generation, PID: 10 + generation, Data: d}); n != nil {
+				told = append(told, fmt.Sprintf("%s %s pid %d code %d", n.Event, n.Error, n.PID, n.Code))
+			}
+		}
+	}
+	wants := func(what string, list ...string) {
+		t.Helper()
+		if !slices.Equal(told, list) {
+			t.Errorf("%s: told %q, want %q", what, told, list)
+		}
+		told = nil
+	}
+	trial := event.WorkerState{To: event.Failed, Trial: true, Why: "no"}
+	sees(1, event.WorkerState{To: event.Ready})
+	sees(2, event.WorkerState{To: event.Starting, Trial: true}, event.WorkerCrash{Error: "new"}, event.WorkerExit{Code: 3}, trial)
+	wants("a reload that fails")
+	sees(1, event.Warning{Fault: *fault.New(fault.Heartbeat, "silent")})
+	wants("the old one afterwards, as itself", "crash silent pid 11 code 0")
+	sees(2, event.WorkerExit{Code: 3}, trial)
+	sees(1, event.WorkerState{To: event.Ready})
+	wants("and it is well again", "recovered  pid 11 code 0")
+	sees(1, event.WorkerState{To: event.Draining})
+	sees(2, event.WorkerState{To: event.Ready}, event.WorkerExit{Code: 4}, event.WorkerState{To: event.Backoff, Why: "code 4"})
+	sees(1, event.WorkerExit{Planned: true}, event.WorkerState{To: event.Stopped})
+	sees(2, event.WorkerState{To: event.Ready})
+	wants("the new one fails while the old one still drains", "crash code 4 pid 12 code 4", "recovered  pid 12 code 0")
+	sees(3, event.WorkerExit{Code: 1}, event.WorkerState{To: event.Backoff, Why: "early"}, event.WorkerState{To: event.Failed, Why: "given up"})
+	wants("given up while muster starts", "crash early pid 13 code 1", "gave_up given up pid 13 code 1")
+	sees(4, event.WorkerState{To: event.Stopped}, event.WorkerExit{Code: 2}, event.WorkerState{To: event.Failed, Why: "the task failed"})
+	wants("a task that fails", "gave_up the task failed pid 14 code 2")
 }
 
 // Whatever a worker says, the body keeps its shape.

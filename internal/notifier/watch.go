@@ -17,11 +17,12 @@ type slot struct {
 
 // trouble is what is known of a worker that is not well.
 type trouble struct {
-	failures int
-	told     bool
-	exit     event.WorkerExit
-	exitPID  int
-	crash    event.WorkerCrash
+	generation int
+	failures   int
+	told       bool
+	exit       event.WorkerExit
+	exitPID    int
+	crash      event.WorkerCrash
 }
 
 // watch makes notes of events. For one goroutine.
@@ -75,9 +76,13 @@ func (w *watch) state(e event.Event, d event.WorkerState) *Note {
 	case event.Backoff:
 		return w.accident(e, d.Why, Crash)
 	case event.Failed:
+		if d.Trial {
+			w.untold(e)
+			return nil
+		}
 		return w.accident(e, d.Why, GaveUp)
 	case event.Stopped:
-		delete(w.troubles, slot{e.App, e.Slot})
+		w.stopped(e)
 	case event.Ready:
 		return w.well(e)
 	case event.Starting, event.Draining, event.Stopping:
@@ -85,10 +90,30 @@ func (w *watch) state(e event.Event, d event.WorkerState) *Note {
 	return nil
 }
 
+// untold: a new worker has failed that was to replace another. Whoever ordered the
+// reload is answered, and the other one serves on: its trouble, if any, is its own.
+func (w *watch) untold(e event.Event) {
+	t := w.of(e)
+	t.exit, t.exitPID, t.crash = event.WorkerExit{}, 0, event.WorkerCrash{}
+	if !t.told {
+		delete(w.troubles, slot{e.App, e.Slot})
+	}
+}
+
+// stopped forgets the trouble of a worker that has ended by plan, but not that of the
+// one that has replaced it.
+func (w *watch) stopped(e event.Event) {
+	at := slot{e.App, e.Slot}
+	if t := w.troubles[at]; t != nil && e.Generation >= t.generation {
+		delete(w.troubles, at)
+	}
+}
+
 // accident tells of the first one since the worker was well, and of its being given
 // up.
 func (w *watch) accident(e event.Event, why, occasion string) *Note {
 	t := w.of(e)
+	t.generation = max(t.generation, e.Generation)
 	t.failures++
 	if t.told && occasion == Crash {
 		return nil

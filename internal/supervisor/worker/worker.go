@@ -445,7 +445,7 @@ func (w *Worker) fail(f *fault.Fault) {
 func (w *Worker) transition(to event.State, why string) {
 	from := w.State
 	w.State, w.Why = to, why
-	data := event.WorkerState{From: from, To: to, Why: why, Release: w.Gen.Release.Name}
+	data := event.WorkerState{From: from, To: to, Why: why, Release: w.Gen.Release.Name, Trial: w.Trial}
 	if to == event.Backoff {
 		next := w.Next
 		data.Next = &next

@@ -2,7 +2,10 @@ package talk
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,14 +39,17 @@ type watched struct {
 
 	mu    sync.Mutex
 	heard []message
+	notes []string // occasions that a notifier has told
 }
 
 // watch runs two Node.js workers of programs/life.js, and has a client subscribe.
 func watch(t *testing.T) *watched {
 	t.Helper()
 	w := &watched{t: t, port: rig.WidePort(t)}
-	w.Project = rig.New(t, fmt.Sprintf("version: 1\napps:\n  life:\n    command: %q\n    workers: 2\n    env: {PORT: \"%d\"}\n    ready: {timeout: 3s}\n    stop: {timeout: 5s}\n",
-		"node "+filepath.Join(rig.Root(), "test", "show", "talk", "programs", "life.js"), w.port))
+	hook := httptest.NewServer(http.HandlerFunc(w.note))
+	t.Cleanup(hook.Close)
+	w.Project = rig.New(t, fmt.Sprintf("version: 1\nnotify: {ops: %s}\napps:\n  life:\n    command: %q\n    workers: 2\n    env: {PORT: \"%d\"}\n    ready: {timeout: 3s}\n    stop: {timeout: 5s}\n",
+		hook.URL, "node "+filepath.Join(rig.Root(), "test", "show", "talk", "programs", "life.js"), w.port))
 	w.Write("mode.txt", "good")
 	w.Up()
 	if _, err := join(t, w.Project, "watch").Subscribe(t.Context(), "muster:life", peer.SubscribeOptions{}, w.hear); err != nil {
@@ -60,6 +66,19 @@ func (w *watched) hear(_ context.Context, m *peer.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.heard = append(w.heard, one)
+}
+
+// note takes what the notifier tells.
+func (w *watched) note(_ http.ResponseWriter, r *http.Request) {
+	var n struct {
+		Event string `json:"event"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+		w.t.Error(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.notes = append(w.notes, n.Event)
 }
 
 // forget begins anew.
@@ -219,4 +238,14 @@ func (w *watched) killed() {
 		w.t.Errorf("the exit: %+v", exit)
 	}
 	w.wait("the next one is ready", func(m message) bool { return m.op == "worker:ready" && m.Worker == "life#1" })
+	// The reloads that failed were answered to who ordered them; this was not ordered.
+	told := ""
+	if !rig.Within(20*time.Second, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		told = strings.Join(w.notes, " ")
+		return told == "started crash recovered"
+	}) {
+		w.t.Errorf("people outside were told: %s", told)
+	}
 }
