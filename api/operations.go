@@ -57,6 +57,10 @@ type CommandRun struct {
 	Args map[string]any `json:"args"`
 }
 
+// JoinProtocol is what the connection of GET /v1/join is upgraded to: the frames of a
+// worker's channel.
+const JoinProtocol = "muster-channel"
+
 // ConsoleOrder is the body of POST /v1/worker-console: the worker (web#1) opens a
 // console, or with Close closes it.
 type ConsoleOrder struct {

@@ -10,12 +10,10 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
 	"github.com/muster-run/muster/peer"
 )
-
-// joinProtocol is what the connection becomes: the frames of a worker's channel.
-const joinProtocol = "muster-channel"
 
 // Join takes part in operations as client:NAME, with every operation that a worker
 // has; "": the name is the pid. It ends with Close, and when the agent ends or is
@@ -40,7 +38,7 @@ func (c *Client) Join(ctx context.Context, name string, o peer.Options) (*peer.P
 // upgrade asks for it and reads the answer; what follows that is read from in.
 func upgrade(conn net.Conn, name string) (in *bufio.Reader, err error) {
 	_, err = fmt.Fprintf(conn, "GET /v1/join?%s HTTP/1.1\r\nHost: muster\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n",
-		url.Values{"name": {name}}.Encode(), joinProtocol)
+		url.Values{"name": {name}}.Encode(), api.JoinProtocol)
 	if err != nil {
 		return nil, fault.New(fault.AgentUnreachable, "the agent went away: %w", err)
 	}

@@ -23,9 +23,6 @@ type Operations interface {
 	Join(ctx context.Context, name string, c *net.UnixConn) error
 }
 
-// joinProtocol is what the connection is upgraded to: the frames of a channel.
-const joinProtocol = "muster-channel"
-
 func joinParams() []Param {
 	return []Param{{Name: "name", Text: "Others reach it as client:NAME. Default: its pid.", Type: "string"}}
 }
@@ -90,9 +87,9 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case s.options.Operations == nil:
 		return s.notOffered(r.Method, r.URL.Path)
-	case r.Header.Get("Upgrade") != joinProtocol:
+	case r.Header.Get("Upgrade") != api.JoinProtocol:
 		return status{http.StatusUpgradeRequired, fault.New(fault.Usage, "the connection is to be upgraded").
-			WithFix("send Connection: Upgrade and Upgrade: " + joinProtocol)}
+			WithFix("send Connection: Upgrade and Upgrade: " + api.JoinProtocol)}
 	}
 	own := connOf(r.Context())
 	name := r.URL.Query().Get("name")
@@ -109,7 +106,7 @@ func (s *Server) join(w http.ResponseWriter, r *http.Request) error {
 		return errors.Join(http.ErrAbortHandler) // it spoke before it was asked to
 	}
 	_ = c.SetDeadline(time.Time{}) // one that is closed shows so below
-	if _, err := fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", joinProtocol); err != nil {
+	if _, err := fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", api.JoinProtocol); err != nil {
 		return nil // it has gone away
 	}
 	if err := s.options.Operations.Join(own.end, name, c); err != nil {

@@ -111,7 +111,8 @@ func Is(data []byte) bool {
 	return false
 }
 
-// IsCommand says whether a cmd is one of these, also in the form for Node.js.
+// IsCommand says whether a cmd is one of these; it is without the NODE_ of the form for
+// Node.js.
 func IsCommand(cmd string) bool { return cmd == CmdOp || cmd == CmdReply || cmd == CmdCancel }
 
 // FrameMax is the longest frame in bytes: a body, and all else.
