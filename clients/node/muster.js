@@ -1779,13 +1779,14 @@ function place() {
   const known = process[kOpen];
   if (known) return known;
   const { isMainThread } = require('worker_threads');
-  const { MUSTER_SDK: sdk, MUSTER_APP: app, MUSTER_CHANNEL_FD: fd } = process.env;
+  const { MUSTER_SDK: sdk, MUSTER_APP: app, MUSTER_CHANNEL_FD: fd, MUSTER_FORK: fork } = process.env;
   delete process.env.MUSTER_CHANNEL_FD;
   const found = { why: '', wire: undefined, worker: undefined };
   Object.defineProperty(process, kOpen, { value: found });
   if (sdk === 'off') found.why = 'MUSTER_SDK is off';
   else if (app === undefined) found.why = 'it was not started by muster';
   else if (!isMainThread) found.why = 'this is a thread; the main thread has the channel';
+  else if (fork) found.why = 'it is a fork of a program that is its own primary, and muster knows only that program';
   else if (forked()) found.why = 'a worker of muster has started this process, and muster knows only the worker';
   else if (process.channel && typeof process.send === 'function') found.wire = () => new NodeWire();
   else if (!isSocket(fd)) found.why = 'it has no channel to muster (MUSTER_CHANNEL_FD)';

@@ -24,6 +24,8 @@
 //	NODE_CHANNEL_FD, NODE_UNIQUE_ID … for Node.js; MUSTER_DEALT=1 for any other program
 //	that is to take connections over its channel, MUSTER_COUNT=1 beside both for one
 //	that is to tell how many it has open
+//	MUSTER_FORK=1 (internal/supervisor/brood) for a fork of a program that is its own
+//	primary: it takes no part in operations
 //
 // # Invariants
 //

@@ -157,6 +157,9 @@ test('a thread, a switched off SDK and a process of nobody\'s run alone', { time
   const off = new Child('socket', 'where', { MUSTER_SDK: 'off' });
   await off.ended;
   assert.equal(off.out, 'false MUSTER_SDK is off 2\n', off.err);
+  const fork = new Child('ipc', 'where', { MUSTER_FORK: '1' }); // of node: delegate
+  await fork.ended;
+  assert.match(fork.out, /^false it is a fork of a program that is its own primary.* 2\n$/, fork.err);
   const env = { ...process.env };
   for (const name of Object.keys(env)) if (name.startsWith('MUSTER_')) delete env[name];
   const out = execFileSync(process.execPath, [path.join(__dirname, 'programs.js'), 'where'], { env, encoding: 'utf8' });

@@ -34,7 +34,7 @@ func freePort(t *testing.T) int {
 func TestFork(t *testing.T) {
 	s := newStage(t, nil)
 	f := s.forks(1, `,"cwd":"/tmp"`)
-	for _, want := range []string{"COLOUR=blue", "NODE_UNIQUE_ID=1", "NODE_CHANNEL_FD=3", "MUSTER_APP=web"} {
+	for _, want := range []string{"COLOUR=blue", "NODE_UNIQUE_ID=1", "NODE_CHANNEL_FD=3", "MUSTER_APP=web", "MUSTER_FORK=1"} {
 		if !slices.Contains(f.command.Env, want) {
 			t.Errorf("no %s in %q", want, f.command.Env)
 		}

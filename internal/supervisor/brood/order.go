@@ -221,9 +221,10 @@ func environ(env map[string]string) []string {
 	return list
 }
 
-// own are variables that a worker gets from muster, and a fork from its program.
+// own are variables that a worker gets from muster, and a fork from its program. A fork's
+// SDK sees that it has no seat in the exchange: what it says goes to its program.
 func own(env map[string]string) map[string]string {
-	kept := map[string]string{}
+	kept := map[string]string{"MUSTER_FORK": "1"}
 	for _, k := range []string{"NODE_APP_INSTANCE", "USER", "LOGNAME", "HOME"} {
 		if v, ok := env[k]; ok && !strings.Contains(v, "{{") {
 			kept[k] = v
