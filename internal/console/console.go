@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -79,7 +80,7 @@ func Piped(ctx context.Context, o Options) int {
 	c := newConsole(o)
 	lines := bufio.NewReader(o.Stdin)
 	for ctx.Err() == nil {
-		line, err := lines.ReadString('\n')
+		line, err := readLine(lines)
 		if line != "" {
 			if code, over := c.line(ctx, strings.TrimRight(line, "\r\n")); over || code != 0 {
 				return code
@@ -89,10 +90,29 @@ func Piped(ctx context.Context, o Options) int {
 		case errors.Is(err, io.EOF):
 			return 0
 		case err != nil:
-			return o.Commander.Fail(fault.New(fault.Usage, "cannot read the commands: %w", err))
+			return o.Commander.Fail(fault.New(fault.Usage, "cannot read the commands: %w", err).WithFix("pipe text into it, one command a line"))
 		}
 	}
 	return interrupted
+}
+
+// lineMax is how long a line may be, in bytes: the largest message with room to spare.
+const lineMax = 4 << 20
+
+// readLine is bufio.Reader.ReadString for lines of at most lineMax: what has none, such
+// as a file of another kind, is not read into memory whole.
+func readLine(r *bufio.Reader) (string, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(line)+len(part) > lineMax {
+			return "", fmt.Errorf("a line is longer than %d MiB", lineMax>>20)
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return string(line), err
+		}
+	}
 }
 
 // interrupted is the exit code of what Ctrl-C has ended.

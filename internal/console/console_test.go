@@ -104,6 +104,28 @@ func TestPiped(t *testing.T) {
 	}
 }
 
+// endless is what /dev/zero gives.
+type endless struct{ n int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.n += len(p); e.n > 2*lineMax {
+		panic("it reads on and on")
+	}
+	return len(p), nil
+}
+
+// What is piped in by mistake is not read into memory whole; a long message is taken.
+func TestLongLine(t *testing.T) {
+	d := &desk{}
+	if code := d.piped(t, "status "+strings.Repeat("x", lineMax-10)+"\nlogs"); code != 0 || len(d.given) != 2 {
+		t.Errorf("exit code %d, %d given", code, len(d.given))
+	}
+	d = &desk{}
+	if code := d.piped(t, "", func(o *Options) { o.Stdin = &endless{} }); code != 2 || !strings.Contains(d.said(), "longer than 4 MiB") {
+		t.Errorf("exit code %d: %s", code, d.said())
+	}
+}
+
 // exit ends the session only where the console belongs to it.
 func TestExit(t *testing.T) {
 	attached := func(o *Options) { o.Attached = true }

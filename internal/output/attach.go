@@ -350,7 +350,9 @@ func (a *Attachment) fail(ctx context.Context, err error) {
 	a.takeRest(ctx)
 	f := fault.New(fault.LogWrite, "output of %s cannot be read: %w", a.name(), err)
 	a.err.Store(f)
-	a.log.warns.warn(f)
+	if fault.CodeOf(err) != fault.KeeperLost { // then all ends, and is told as that
+		a.log.warns.warn(f)
+	}
 }
 
 func (a *Attachment) name() string {

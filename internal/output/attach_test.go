@@ -147,12 +147,15 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-type broken struct{ *script }
+type broken struct {
+	*script
+	err error
+}
 
 func (b broken) Next(ctx context.Context) (int, []byte, time.Time, error) {
 	stream, data, at, err := b.script.Next(ctx)
 	if string(data) == "break" {
-		return 0, nil, at, os.ErrInvalid
+		return 0, nil, at, b.err
 	}
 	return stream, data, at, err
 }
@@ -165,7 +168,7 @@ func TestSourceThatFails(t *testing.T) {
 	s := newScript()
 	s.out("before\nhalf")
 	s.out("break")
-	a := l.Attach(t.Context(), Worker{Slot: 2, PID: 9}, broken{s}, nil)
+	a := l.Attach(t.Context(), Worker{Slot: 2, PID: 9}, broken{s, os.ErrInvalid}, nil)
 	done(t, a)
 	if err := a.Err(); !errors.Is(err, os.ErrInvalid) || fault.CodeOf(err) != fault.LogWrite {
 		t.Error(err)
@@ -175,6 +178,13 @@ func TestSourceThatFails(t *testing.T) {
 	}
 	if warned.len() != 1 {
 		t.Error(warned.all())
+	}
+	// The end of the keeper is that of everything, and told as that: no disk is full.
+	s = newScript()
+	s.out("break")
+	a = l.Attach(t.Context(), Worker{Slot: 1, PID: 10}, broken{s, fault.New(fault.KeeperLost, "the keeper is gone")}, nil)
+	if done(t, a); a.Err() == nil || warned.len() != 1 {
+		t.Error(a.Err(), warned.all())
 	}
 }
 
