@@ -170,7 +170,7 @@ func TestOperations(t *testing.T) {
 	t.Run("agent killed", func(t *testing.T) { t.Log(talk.AgentKilled(t, 3)) })
 	for name, cell := range map[string]func(*testing.T) string{
 		"bad input": talk.BadInput, "silence": talk.Silence, "crashes": talk.Crashes, "orders": talk.Orders,
-		"killed from inside": talk.KilledFromInside, "settings": talk.Tuned, "life": talk.Life,
+		"killed from inside": talk.KilledFromInside, "settings": talk.Tuned, "life": talk.Life, "kept": talk.Kept,
 	} {
 		t.Run(name, func(t *testing.T) { side(t, cell) })
 	}

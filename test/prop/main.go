@@ -12,6 +12,7 @@
 //	prop ignore           ignore every polite signal
 //	prop exit CODE        end with a code
 //	prop settings         take part in operations, print settings that change, stay
+//	prop keeps            have one of everything that outlives an agent, stay
 //	prop mark DIR         make a file in DIR that is named by the pid, stay
 package main
 
@@ -61,6 +62,8 @@ func main() {
 			fail(err.Error())
 		}
 		stay()
+	case "keeps":
+		os.Exit(keeps())
 	case "settings":
 		os.Exit(settings())
 	case "exit":
