@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -232,8 +233,12 @@ func (s *session) workerConsole(ctx context.Context, worker string) error {
 		s.note("%s", s.err.Paint(show.Dim, "the console of "+worker+": Ctrl-D leaves it, the worker runs on"))
 	}
 	err = console.Join(ctx, place, in, s.out)
-	if fault.CodeOf(err) == fault.Interrupted {
+	switch {
+	case fault.CodeOf(err) == fault.Interrupted:
 		s.note("")
+		return nil
+	case errors.Is(err, console.ErrClosed):
+		s.note("%s has closed its console, or has ended (`muster status`)", worker)
 		return nil
 	}
 	return err

@@ -7,15 +7,20 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"github.com/muster-run/muster/api"
 	"github.com/muster-run/muster/fault"
 )
 
+// ErrClosed says that the worker has closed its console, or has ended, while more could
+// have been typed.
+var ErrClosed = errors.New("the worker has closed its console")
+
 // Join connects in and out with the console that a worker has opened: whole lines go
 // there as they are typed, and what it prints comes back, until either side ends. The
 // end of in (Ctrl-D) is passed on, and the rest of the answer awaited. Ctrl-C is ctx:
-// it leaves the console, and does nothing to the worker. Faults: E-CONSOLE,
+// it leaves the console, and does nothing to the worker. ErrClosed, or a fault: E-CONSOLE,
 // E-INTERRUPTED.
 func Join(ctx context.Context, place api.ConsolePlace, in *os.File, out io.Writer) error {
 	conn, err := reach(ctx, place)
@@ -31,15 +36,18 @@ func Join(ctx context.Context, place api.ConsolePlace, in *os.File, out io.Write
 		cancel()
 		return err
 	}
+	var left atomic.Bool // by us: all was typed
 	typed := make(chan struct{})
 	go func() { // ends with in, or with the connection
 		defer close(typed)
 		_, err := io.Copy(conn, keys)
+		left.Store(err == nil)
 		if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil {
 			_ = half.CloseWrite()
 		}
 	}()
 	_, err = io.Copy(out, conn)
+	over := left.Load()
 	conn.Close() // else what is being typed might wait for it
 	cancel()
 	<-typed
@@ -49,6 +57,8 @@ func Join(ctx context.Context, place api.ConsolePlace, in *os.File, out io.Write
 		return fault.New(fault.Interrupted, "left the worker's console")
 	case err != nil && !errors.Is(err, net.ErrClosed):
 		return fault.New(fault.ConsoleFailed, "the worker's console broke off: %w", err)
+	case !over:
+		return ErrClosed
 	}
 	return nil
 }
