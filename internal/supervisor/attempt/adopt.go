@@ -129,6 +129,9 @@ func (a *Attempt) reattach(proc process.Proc) {
 	sh := a.cfg.Shared
 	var torn *fault.Fault
 	if a.channel, torn = sh.lines().Adopt(a.id, a.starter().driven()); torn != nil {
+		if a.node == nil && a.kin == nil { // a Node.js worker would end at once
+			sh.lines().HangUp(a.id)
+		}
 		a.post(func() { a.cfg.Events.Torn(torn) })
 	}
 	if a.node != nil {

@@ -240,6 +240,17 @@ func TestTornChannelIsNotUsed(t *testing.T) {
 	if conn != nil || torn == nil || torn.Code != fault.TornChannel {
 		t.Fatalf("adopted: %v, %v", conn, torn)
 	}
+	// The worker is told by the end of it: it would wait for answers that never come.
+	heir := *l.a
+	heir.channel = nil
+	heir.reattach(l.a.proc)
+	var err error
+	for err == nil {
+		_, err = l.worker.Receive(t.Context())
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the worker reads %v", err)
+	}
 	l.shared.forget(l.a.id)
 	l.gone()
 }

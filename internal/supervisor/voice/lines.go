@@ -118,6 +118,17 @@ func (l Lines) Adopt(id string, driven bool) (*channel.Conn, *fault.Fault) {
 	return l.speak(copyOf(f), id, driven), nil
 }
 
+// HangUp ends a channel that cannot be used any more. The process hears of it, and until
+// it is replaced neither waits for answers nor keeps what muster would call out of date.
+func (l Lines) HangUp(id string) {
+	if f, err := l.Store.Get(channelPrefix + id); err == nil && f != nil {
+		defer f.Close()
+		if raw, err := f.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+	}
+}
+
 // Drop removes a process's channel from the Store.
 func (l Lines) Drop(id string) {
 	if f, err := l.Store.Take(channelPrefix + id); err == nil && f != nil {
