@@ -44,7 +44,7 @@ func (o *Operations) MarkJoined(apps []api.App) {
 // Commands implements control.Operations.
 func (o *Operations) Commands() (list api.Commands) {
 	for _, c := range o.exchange.Commands() {
-		list.Commands = append(list.Commands, api.Command{Name: c.Name, Pattern: c.Pattern, Help: c.Help, Of: c.Of})
+		list.Commands = append(list.Commands, api.Command(c))
 	}
 	return list
 }
