@@ -88,16 +88,18 @@ func (c *Conn) letGo() error {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
 	c.driven.fd = -1
-	if c.driven.room != nil {
-		_ = c.driven.room.Close() // wakes the goroutine
+	room := c.driven.room
+	c.out.mu.Unlock()
+	if room != nil {
+		_ = room.Close() // wakes the goroutine, and waits for what it does with c.out.mu
 	}
 	return c.file.Close()
 }
 
 // watchRoom is a copy of the descriptor that Go's poller watches until release is
-// called: only while frames wait for room is that worth its wake-ups.
+// called: only while frames wait for room is that worth its wake-ups. It is nil when
+// the Conn is closed, or about to be.
 func (c *Conn) watchRoom() (raw syscall.RawConn, release func()) {
 	for {
 		file, err := c.openRoom()
@@ -106,7 +108,7 @@ func (c *Conn) watchRoom() (raw syscall.RawConn, release func()) {
 			return raw, func() { c.closeRoom(file) }
 		}
 		if !c.pause() || errors.Is(err, ErrClosed) {
-			return c.raw, func() {} // it is closed, or about to be
+			return nil, func() {}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,5 +189,37 @@ func TestDrivenQueue(t *testing.T) {
 	a.Close()
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("closed after %v", took)
+	}
+}
+
+// Close while what waits is being sent: neither waits for the other for ever.
+func TestDrivenCloseWhileSending(t *testing.T) {
+	noLeak(t)
+	for range 300 {
+		ours, theirs := rawPair(t)
+		a := Open(ours, Options{Driven: true})
+		fill(t, a)
+		var reader sync.WaitGroup
+		reader.Go(func() {
+			p := make([]byte, 4<<10)
+			for n := 1; n > 0; {
+				n, _ = unix.Read(theirs, p)
+			}
+		})
+		for range 20 {
+			send(t, a, strings.Repeat("x", 8_000))
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- a.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("Close does not return")
+		}
+		reader.Wait()
+		_ = unix.Close(theirs)
 	}
 }

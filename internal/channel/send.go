@@ -135,7 +135,9 @@ func (c *Conn) drain() {
 	defer c.done.Done()
 	raw, release := c.raw, func() {}
 	if c.o.Driven {
-		raw, release = c.watchRoom()
+		if raw, release = c.watchRoom(); raw == nil {
+			return // Close ends what waits
+		}
 	}
 	defer release()
 	for rest := true; rest; {
