@@ -191,40 +191,56 @@ func ReallyUp(t *testing.T) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
 	defer func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		_ = cmd.Wait()
+		<-ended
 		p.NothingLeft()
 	}()
-	ok := rig.Within(3*time.Minute, func() bool { return strings.Contains(rig.Ask("http://127.0.0.1:8080/"), "release=1") })
-	if !ok {
+	serves := false
+	rig.Within(3*time.Minute, func() bool {
+		serves = strings.Contains(rig.Ask("http://127.0.0.1:8080/"), "release=1")
+		return serves || closed(ended)
+	})
+	if !serves {
 		text, _ := os.ReadFile(out)
 		t.Fatalf("does not serve:\n%s", text)
 	}
 	return fmt.Sprintf("serves after %.1fs, build included", time.Since(start).Seconds())
 }
 
-// freshCopy is the tree without what git ignores.
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// freshCopy is the tree without what git ignores, and git's own.
 func freshCopy(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"go.mod", "go.sum", "api", "client", "cmd", "event", "examples", "fault", "internal", "spec"} {
-		from := filepath.Join(rig.Root(), name)
-		to := filepath.Join(dir, name)
-		if info, err := os.Stat(from); err != nil {
-			t.Fatal(err)
-		} else if info.IsDir() {
+	entries, err := os.ReadDir(rig.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		from, to := filepath.Join(rig.Root(), name), filepath.Join(dir, name)
+		switch {
+		case strings.HasPrefix(name, "."), name == "bin", name == "dist", name == "node_modules":
+		case e.IsDir():
 			err = os.CopyFS(to, os.DirFS(from))
-			if err != nil {
-				t.Fatal(err)
+		default:
+			var text []byte
+			if text, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, text, 0o644)
 			}
-			continue
 		}
-		text, err := os.ReadFile(from)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
