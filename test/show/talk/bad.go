@@ -64,7 +64,8 @@ func (r *room) mistakes(a, b *peer.Peer) map[string]func() error {
 	ctx := r.t.Context()
 	b.Handle("b:panic", func(context.Context, *peer.Request) (any, error) { panic("no") })
 	b.Handle("b:fail", func(context.Context, *peer.Request) (any, error) { return nil, errors.New("no") })
-	b.Handle("b:late", func(ctx context.Context, _ *peer.Request) (any, error) { <-ctx.Done(); return "late", nil })
+	late := make(chan struct{})
+	b.Handle("b:late", func(context.Context, *peer.Request) (any, error) { <-late; return "late", nil })
 	ask := func(to, name string, body any) func() error {
 		return func() error { return a.Request(ctx, to, name, body, nil) }
 	}
@@ -113,6 +114,7 @@ func (r *room) mistakes(a, b *peer.Peer) map[string]func() error {
 	list["a reply after the deadline: E-DEADLINE"] = func() error {
 		ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 		defer cancel()
+		defer close(late)
 		return a.Request(ctx, "client:b", "b:late", nil, nil)
 	}
 	return list
